@@ -1,0 +1,109 @@
+"""Reading a sweep's folder: the question (``sweep.json``) and the ledger (``trials.jsonl``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.records import Scalar, TrialRecord
+
+
+class FolderError(Exception):
+    """A folder that holds no sweep, or one that cannot be read; the message says which and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Goal:
+    """What is optimised: a metric's bare name (``accuracy``), ``max`` or ``min``, and the value that counts as reached."""
+
+    metric: str
+    mode: str
+    target: float | None = None
+
+    @property
+    def sign(self) -> float:
+        """+1 where more is better, -1 where less is."""
+        return 1.0 if self.mode == "max" else -1.0
+
+    def better(self, a: float, b: float) -> bool:
+        """True when a is strictly better than b; a NaN is never better."""
+        return self.sign * a > self.sign * b
+
+    def reached(self, value: float) -> bool:
+        """True when the value is at the target or beyond it; False when there is no target."""
+        return self.target is not None and self.sign * value >= self.sign * self.target
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """The part of ``sweep.json`` that the analysis reads; ``raw`` is all of it.
+
+    ``factors`` maps the path of each compared factor to its levels, in the order in which the sweep names them.
+    """
+
+    sweep: str
+    task: str
+    goal: Goal
+    factors: Mapping[str, Sequence[Scalar]]
+    seeds: int
+    varied: Sequence[str]
+    raw: Mapping[str, Any]
+
+
+def read_question(folder: Path) -> Question:
+    """Read ``sweep.json``. Raises FolderError when it is absent or not a sweep's."""
+    path = folder / "sweep.json"
+    try:
+        raw = json.loads(path.read_text())
+        goal = raw["goal"]
+        return Question(
+            sweep=raw["sweep"],
+            task=raw["task"],
+            goal=Goal(metric=goal["metric"], mode=goal["mode"], target=goal.get("target")),
+            factors={factor["path"]: tuple(factor["levels"]) for factor in raw["factors"]},
+            seeds=raw["seeds"],
+            varied=tuple(raw["vary"]),
+            raw=raw,
+        )
+    except FileNotFoundError:
+        raise FolderError(
+            f"{folder} holds no sweep.json; name a folder that a sweep wrote, such as runs/batch_size"
+        ) from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise FolderError(f"{path} is not a sweep's question ({type(error).__name__}: {error})") from error
+
+
+def read_ledger(folder: Path) -> list[TrialRecord]:
+    """Read ``trials.jsonl``: the last line of an id counts, in the order in which the ids first appear.
+
+    A torn last line (no newline at its end, a crash in the middle of a write) is ignored; an absent ledger is an empty one.
+    Raises FolderError for a damaged line before the last.
+    """
+    path = folder / "trials.jsonl"
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    lines = text.split(b"\n")
+    torn = lines.pop()
+    records: dict[str, TrialRecord] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = TrialRecord.from_json(json.loads(line))
+        except (ValueError, KeyError, TypeError) as error:
+            raise FolderError(
+                f"{path}, line {number} is damaged ({error}); take that line out and run again"
+            ) from error
+        records[record.id] = record
+    if torn.strip():
+        try:
+            record = TrialRecord.from_json(json.loads(torn))
+            records[record.id] = record
+        except (ValueError, KeyError, TypeError):
+            pass  # torn by a crash: what it said is measured again
+    return list(records.values())

@@ -1,0 +1,128 @@
+"""What happened in one trial, as one line of the ledger holds it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Self
+
+Scalar = str | int | float | bool | None
+"""What a level or a point holds: parts are written as labels such as ``SGD(momentum=0.9)``."""
+
+Row = Mapping[str, Any]
+"""One epoch of a history: ``epoch``, ``step``, ``seconds`` (since the trial's start), ``lr``, and metrics by name."""
+
+
+class Stage(StrEnum):
+    """Why a trial was run."""
+
+    HEAT = "heat"
+    FINAL = "final"
+    BENCHMARK = "benchmark"
+
+
+class Status(StrEnum):
+    """How a trial stands."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+    OUT_OF_MEMORY = "out_of_memory"
+
+    @property
+    def lost(self) -> bool:
+        """True when the trial gave no answer for a reason that lies outside the recipe."""
+        return self in (Status.FAILED, Status.OUT_OF_MEMORY)
+
+    @property
+    def settled(self) -> bool:
+        """True when the trial need not be run again; a lost one may be tried once more."""
+        return self in (Status.COMPLETED, Status.STOPPED, Status.DIVERGED)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What a trial used up, over all its attempts; what is unknown is None, never 0."""
+
+    seconds: float | None = None
+    cpu_seconds: float | None = None
+    gpu_seconds: float | None = None
+    joules: float | None = None
+    peak_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialRecord:
+    """One trial: what was asked, how it went, what it cost.
+
+    ``metrics`` are the values at the epoch chosen on validation (``best_epoch``), such as ``val/accuracy`` and
+    ``test/accuracy``. ``history`` has one row an epoch; a metric that was not measured in an epoch is absent from its row.
+    """
+
+    id: str
+    sweep: str
+    task: str
+    stage: Stage
+    level: Mapping[str, Scalar]
+    point: Mapping[str, Scalar]
+    seed: int
+    status: Status
+    reason: str | None = None
+    epochs: int = 0
+    samples: int = 0
+    steps: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    best_epoch: int | None = None
+    history: Sequence[Row] = ()
+    cost: Cost = Cost()
+    lane: str | None = None
+    hardware: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    source: str | None = None
+    error: str | None = None
+    number: int | None = None
+    started: float | None = None
+    ended: float | None = None
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> Self:
+        """Read a ledger line; keys that this version does not know are ignored.
+
+        Raises KeyError when a required key is absent and ValueError for an unknown stage or status.
+        """
+        known = {name: line[name] for name in _FIELDS if name in line}
+        missing = [name for name in _REQUIRED if name not in known]
+        if missing:
+            raise KeyError(f"a ledger line lacks {', '.join(missing)}")
+        known["stage"] = Stage(known["stage"])
+        known["status"] = Status(known["status"])
+        cost = known.get("cost") or {}
+        known["cost"] = Cost(**{name: cost.get(name) for name in _COST_FIELDS})
+        return cls(**known)
+
+    def to_json(self) -> dict[str, Any]:
+        """The ledger line as plain JSON values; numbers that are not finite become null, since JSON has none."""
+        line = {name: getattr(self, name) for name in _FIELDS}
+        line["cost"] = {name: getattr(self.cost, name) for name in _COST_FIELDS}
+        return {name: _plain(value) for name, value in line.items()}
+
+
+_FIELDS = tuple(f.name for f in fields(TrialRecord))
+_COST_FIELDS = tuple(f.name for f in fields(Cost))
+_REQUIRED = ("id", "sweep", "task", "stage", "level", "point", "seed", "status")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

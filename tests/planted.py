@@ -1,0 +1,166 @@
+"""Planted sweeps: folders as a sweep writes them, with scores that the test chooses."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from analysis.records import Cost, Scalar, Stage, Status, TrialRecord
+
+
+def planted_question(
+    levels: Sequence[Scalar], *, seeds: int, target: float | None = 0.9, mode: str = "max"
+) -> dict[str, object]:
+    """A ``sweep.json`` with one factor, ``batch_size``."""
+    return {
+        "format": 1,
+        "sweep": "planted",
+        "task": "digits",
+        "goal": {"metric": "accuracy", "mode": mode, "target": target},
+        "factors": [{"path": "batch_size", "levels": list(levels)}],
+        "space": {"optimizer.lr": "log_uniform(0.0001, 0.03)"},
+        "search": "TPE(trials=4)",
+        "early_stop": "ASHA(grace=2, factor=3)",
+        "trials": 4,
+        "seeds": seeds,
+        "seed": 0,
+        "vary": ["init", "order", "split"],
+        "epochs": 6,
+        "recipe": {"model": "MLP(widths=(128, 128))", "optimizer.weight_decay": 0.01, "epochs": 6},
+        "differences": [{"path": "average", "default": "none", "value": "EMA(decay=0.99)"}],
+        "source": "0123456789ab",
+        "versions": {"python": "3.11.7", "torch": "2.13.0", "ray": "2.60.0"},
+        "hardware": {"cpu": "planted CPU", "cores": 2, "memory_bytes": 25_000_000_000, "gpus": []},
+        "command": "python sweeps/planted.py",
+        "lane": "solo",
+        "concurrency": 2,
+        "threads": 1,
+        "created": 1_790_000_000.0,
+        "tracking": None,
+    }
+
+
+def planted_record(
+    *,
+    level: Scalar,
+    stage: Stage,
+    seed: int,
+    number: int,
+    score: float,
+    status: Status = Status.COMPLETED,
+    lr: float = 1e-3,
+    epochs: int = 6,
+    seconds: float = 1.0,
+    reason: str | None = None,
+) -> TrialRecord:
+    """A trial whose validation and test accuracy climb to ``score`` at its last epoch."""
+    history = []
+    for epoch in range(1, epochs + 1):
+        reached = score * (1.0 - 0.5 * math.exp(-1.5 * (epoch - 1))) if epoch < epochs else score
+        history.append(
+            {
+                "epoch": epoch,
+                "step": epoch * 10,
+                "samples": epoch * 1000,
+                "seconds": seconds * epoch / epochs,
+                "lr": lr * (1 - epoch / (epochs + 1)),
+                "train/loss": 2.0 * math.exp(-0.5 * epoch),
+                "val/loss": 2.1 * math.exp(-0.45 * epoch),
+                "val/accuracy": reached,
+                "test/loss": 2.1 * math.exp(-0.45 * epoch),
+                "test/accuracy": reached,
+            }
+        )
+    last = history[-1] if history else {}
+    return TrialRecord(
+        id=f"{stage.value[0]}{number:05d}",
+        sweep="planted",
+        task="digits",
+        stage=stage,
+        level={"batch_size": level},
+        point={"batch_size": level, "optimizer.lr": lr},
+        seed=seed,
+        status=status,
+        reason=reason,
+        epochs=epochs,
+        samples=epochs * 1000,
+        steps=epochs * 10,
+        metrics={name: value for name, value in last.items() if name.startswith(("val/", "test/"))},
+        best_epoch=epochs or None,
+        history=history,
+        cost=Cost(seconds=seconds, cpu_seconds=1.1 * seconds, peak_bytes=300_000_000),
+        lane="solo",
+        hardware="planted CPU",
+        versions={"torch": "2.13.0"},
+        source="0123456789ab",
+        error="Traceback (most recent call last):\n  <planted>\nValueError: planted" if status.lost else None,
+        number=number,
+        started=1_790_000_000.0 + number,
+        ended=1_790_000_001.0 + number,
+    )
+
+
+def planted_records(
+    scores: Mapping[Scalar, Sequence[float]],
+    *,
+    heats: int = 4,
+    seconds: Mapping[Scalar, Sequence[float]] | None = None,
+    diverged: Sequence[tuple[Scalar, int]] = (),
+    failed: Sequence[tuple[Scalar, int]] = (),
+) -> list[TrialRecord]:
+    """Heats of each level, then finals whose test accuracies are ``scores[level][seed - 1]``."""
+    records, number = [], 0
+    generator = np.random.default_rng(0)
+    for level, values in scores.items():
+        for heat in range(heats):
+            lr = float(10 ** generator.uniform(-4, -1.5))
+            stopped = heat % 2 == 1
+            records.append(
+                planted_record(
+                    level=level,
+                    stage=Stage.HEAT,
+                    seed=0,
+                    number=number,
+                    score=float(np.mean(values)) - 0.05 * generator.random(),
+                    status=Status.STOPPED if stopped else Status.COMPLETED,
+                    reason="below the cut at epoch 2" if stopped else None,
+                    epochs=2 if stopped else 6,
+                    lr=lr,
+                )
+            )
+            number += 1
+    for index in range(max(len(values) for values in scores.values())):
+        for level, values in scores.items():
+            seed = index + 1
+            status, reason = Status.COMPLETED, None
+            if (level, seed) in diverged:
+                status, reason = Status.DIVERGED, "train/loss is nan at epoch 3"
+            if (level, seed) in failed:
+                status, reason = Status.FAILED, "ValueError: planted"
+            records.append(
+                planted_record(
+                    level=level,
+                    stage=Stage.FINAL,
+                    seed=seed,
+                    number=number,
+                    score=values[index],
+                    status=status,
+                    reason=reason,
+                    seconds=1.0 if seconds is None else seconds[level][index],
+                )
+            )
+            number += 1
+    return records
+
+
+def planted_folder(folder: Path, records: Sequence[TrialRecord], question: Mapping[str, object]) -> Path:
+    """Write ``sweep.json`` and ``trials.jsonl`` as a sweep does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sweep.json").write_text(json.dumps(question, indent=1))
+    lines = [json.dumps(record.to_json()) for record in records]
+    (folder / "trials.jsonl").write_text("".join(line + "\n" for line in lines))
+    return folder
