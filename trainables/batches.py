@@ -1,0 +1,29 @@
+"""Batches of in-memory tensors by index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainables.task import Tensors
+
+BLOCK = 8192
+"""Samples gathered at once: large enough that a batch costs a view, small enough that no second copy of the set is held."""
+
+
+def shuffled(tensors: Tensors, size: int, generator: torch.Generator) -> Iterator[Tensors]:
+    """Batches of ``size`` samples in an order drawn from ``generator``; the last holds what is left over."""
+    import torch
+
+    order = torch.randperm(len(tensors[0]), generator=generator).to(tensors[0].device)
+    block = size * max(1, BLOCK // size)
+    for chosen in order.split(block):  # type: ignore[no-untyped-call]
+        yield from split(tuple(tensor.index_select(0, chosen) for tensor in tensors), size)
+
+
+def split(tensors: Tensors, size: int) -> Iterator[Tensors]:
+    """Views of ``size`` samples in the order in which they lie; the last holds what is left over."""
+    return zip(*(tensor.split(size) for tensor in tensors), strict=True)  # type: ignore[no-untyped-call]

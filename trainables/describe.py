@@ -1,0 +1,107 @@
+"""Configuration as text and as plain values: for labels, for hashes, for the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+Scalar = str | int | float | bool | None
+
+
+def label(value: Any) -> Scalar:
+    """A value as a table shows it: numbers, strings and None as they are, a part as ``SGD(momentum=0.9)``.
+
+    Fields of a part that stand at their defaults are left out, so that the text says what is special about it.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return text(value)
+
+
+def text(value: Any) -> str:
+    """A value as short source-like text, without modules and without fields at their defaults."""
+    if isinstance(value, Enum):
+        return str(value.value)
+    if is_dataclass(value) and not isinstance(value, type):
+        special = [
+            f"{field.name}={text(getattr(value, field.name))}"
+            for field in fields(value)
+            if not same(getattr(value, field.name), default(field))
+        ]
+        return f"{type(value).__name__}({', '.join(special)})"
+    if isinstance(value, tuple | list):
+        inner = ", ".join(text(item) for item in value)
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {text(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, partial):
+        settings = [text(item) for item in value.args] + [f"{k}={text(v)}" for k, v in value.keywords.items()]
+        return f"{text(value.func)}({', '.join(settings)})"
+    if callable(value):
+        return name_of(value)
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON, complete: equal configurations give equal JSON, and any changed field changes it.
+
+    A dataclass becomes an object whose key ``""`` holds its class. A class or function of the script itself is named without its
+    module, since the same file may be run as a script or imported.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Enum):
+        return str(value.value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"": name_of(type(value))} | {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, partial):
+        return {"": name_of(value.func), "args": plain(value.args), "keywords": plain(value.keywords)}
+    if isinstance(value, Path):
+        return str(value)
+    if callable(value):
+        return name_of(value)
+    return repr(value)
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting of a configuration by its dotted path, in order; a part's own class comes first, at the part's path."""
+    if is_dataclass(value) and not isinstance(value, type):
+        if path:
+            yield path, type(value).__name__
+        for field in fields(value):
+            yield from leaves(getattr(value, field.name), join(path, field.name))
+    else:
+        yield path, label(value) if not isinstance(value, tuple | list) else text(value)
+
+
+def join(path: str, name: str) -> str:
+    """A dotted path, one step further."""
+    return f"{path}.{name}" if path else name
+
+
+def name_of(value: Callable[..., Any] | type) -> str:
+    """The bare name of a class or function, the same whether its file was run or imported."""
+    name = getattr(value, "__qualname__", None)
+    return name if isinstance(name, str) else type(value).__qualname__
+
+
+def default(field: Field[Any]) -> Any:
+    """What a field holds when it is not named; MISSING when it must be."""
+    if field.default is not MISSING:
+        return field.default
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return MISSING
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equality that takes ``1`` and ``True`` apart."""
+    return type(a) is type(b) and bool(a == b)

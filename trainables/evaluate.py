@@ -1,0 +1,46 @@
+"""One pass over a set without learning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from trainables.batches import split
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from trainables.losses import Loss
+    from trainables.precision import Precision
+    from trainables.task import Metric, Tensors
+
+
+def evaluate(
+    module: nn.Module, tensors: Tensors, *, loss: Loss, metrics: Mapping[str, Metric], precision: Precision, size: int
+) -> dict[str, float]:
+    """The loss and each metric, averaged over all samples.
+
+    Sums run on the device in double precision and come over in one copy. The module's training mode is put back.
+    """
+    import torch
+
+    functions = {"loss": loss, **metrics}
+    device = tensors[0].device
+    sums = torch.zeros(len(functions), dtype=torch.float64, device=device)
+    training = module.training
+    module.eval()
+    with torch.inference_mode():
+        for *inputs, target in split(tensors, size):
+            with precision.autocast(device):
+                output = module(*inputs)
+                values = [function(output, target) for function in functions.values()]
+            sums += torch.stack([total(value, len(target)).double() for value in values])
+    module.train(training)
+    return dict(zip(functions, (sums / len(tensors[-1])).tolist(), strict=True))
+
+
+def total(value: Tensor, samples: int) -> Tensor:
+    """The sum over samples of what a loss or metric gave: one value a sample [B, ...], or their mean (a scalar)."""
+    if value.ndim == 0:
+        return value * samples
+    return value.reshape(len(value), -1).mean(dim=1).sum()

@@ -1,0 +1,58 @@
+"""The arithmetic of a run: how samples become micro-batches, steps and epochs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainables.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Counts that follow from a recipe and the number of training samples.
+
+    The last batch of an epoch holds what is left over and is not dropped; its gradient is the mean over its own samples.
+    """
+
+    samples: int
+    batch_size: int
+    micro_batch: int
+    epochs: int
+
+    @classmethod
+    def of(cls, recipe: Recipe, samples: int) -> Plan:
+        """The plan of this recipe over ``samples`` training samples. A batch larger than the set is the whole set."""
+        batch_size = min(recipe.batch_size, samples)
+        return cls(
+            samples=samples,
+            batch_size=batch_size,
+            micro_batch=min(recipe.micro_batch or batch_size, batch_size),
+            epochs=recipe.epochs,
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one epoch."""
+        return math.ceil(self.samples / self.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in the whole run."""
+        return self.steps_per_epoch * self.epochs
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches in a full step."""
+        return math.ceil(self.batch_size / self.micro_batch)
+
+    @property
+    def evaluation_batch(self) -> int:
+        """Samples in an evaluation batch: no activations are kept, so twice the micro-batch fits; small ones are not worth it."""
+        return max(2 * self.micro_batch, 256)
+
+    def progress(self, step: int) -> float:
+        """Progress in the middle of step ``step`` (from 0): above 0 and below 1."""
+        return (step + 0.5) / self.steps

@@ -1,0 +1,91 @@
+"""The recipe: everything that decides how one model is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from trainables.averages import Average
+from trainables.clip import ClipNorm
+from trainables.errors import ConflictError
+from trainables.losses import Loss
+from trainables.optimizers import AdamW, Optimizer
+from trainables.precision import FP32, Precision
+from trainables.schedules import Constant, Schedule
+from trainables.seeds import Seeds
+from trainables.stopping import EarlyStopping
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from trainables.task import Shape
+
+
+class Model(Protocol):
+    """A part that builds a module; called as ``module(*inputs)`` with inputs [B, ...]."""
+
+    def build(self) -> nn.Module:
+        """A new module with fresh weights, drawn from torch's global generator."""
+        ...
+
+
+@runtime_checkable
+class Adaptable(Protocol):
+    """A model that takes its input and output sizes from the data when they are not given."""
+
+    def adapted(self, shape: Shape) -> Model:
+        """The same model with the sizes filled in."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How one model is trained.
+
+    ``batch_size`` is the effective batch: samples per optimizer step over all workers. ``micro_batch`` is what one device holds
+    at a time (None: the whole share of a worker); the gradient is the exact mean over the effective batch either way.
+    ``loss`` None means the task's. ``average`` weights, when there are any, are the ones validated, kept and judged.
+    ``seed`` is one number for initialisation, order and split alike, or ``Seeds`` to name each.
+    """
+
+    model: Model
+    batch_size: int = 64
+    micro_batch: int | None = None
+    epochs: int = 20
+    optimizer: Optimizer = AdamW()
+    schedule: Schedule = Constant()
+    loss: Loss | None = None
+    average: Average | None = None
+    precision: Precision = FP32()
+    clip: ClipNorm | None = None
+    stop: EarlyStopping | None = None
+    seed: int | Seeds = 0
+
+    @property
+    def seeds(self) -> Seeds:
+        """The three seeds."""
+        if isinstance(self.seed, Seeds):
+            return self.seed
+        return Seeds(init=self.seed, order=self.seed, split=self.seed)
+
+    def conflicts(self) -> Iterator[str]:
+        """Everything that is wrong with the recipe, each naming the value, the rule and the way out."""
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            yield f"batch_size {self.batch_size} must be a whole number from 1; 64 is a usual start"
+        elif self.micro_batch is not None and not 1 <= self.micro_batch <= self.batch_size:
+            yield (
+                f"micro_batch {self.micro_batch} must lie between 1 and batch_size {self.batch_size}; "
+                "None takes the whole batch at once"
+            )
+        if not isinstance(self.epochs, int) or self.epochs < 1:
+            yield f"epochs {self.epochs} must be a whole number from 1"
+        for part in (self.optimizer, self.schedule, self.average, self.clip, self.stop):
+            if part is not None:
+                yield from part.conflicts()
+
+    def check(self) -> None:
+        """Raises ConflictError with all conflicts at once; returns when there is none."""
+        conflicts = list(self.conflicts())
+        if conflicts:
+            raise ConflictError("recipe", conflicts)

@@ -1,0 +1,117 @@
+"""What is learned: data, loss, metrics and the goal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from trainables.errors import ConflictError
+from trainables.losses import CrossEntropy, Loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Tensors = tuple[Tensor, ...]
+    """Inputs, then the target last; all have the samples along their first dimension."""
+
+    Metric = Callable[[Tensor, Tensor], Tensor]
+    """(output [B, ...], target [B, ...]) -> one value a sample [B], or their mean (a scalar)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Maximise:
+    """More is better; ``target`` is the value that counts as reached, if there is one."""
+
+    metric: str
+    target: float | None = None
+    mode: str = field(default="max", init=False)
+
+    def better(self, a: float, b: float) -> bool:
+        """True when a is strictly better than b; a NaN never is."""
+        return a > b
+
+
+@dataclass(frozen=True, slots=True)
+class Minimise:
+    """Less is better; ``target`` is the value that counts as reached, if there is one."""
+
+    metric: str
+    target: float | None = None
+    mode: str = field(default="min", init=False)
+
+    def better(self, a: float, b: float) -> bool:
+        """True when a is strictly better than b; a NaN never is."""
+        return a < b
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shape:
+    """What a model must fit: the shape of one input without its batch dimension, and how many outputs the target asks for."""
+
+    inputs: tuple[int, ...]
+    outputs: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Splits:
+    """The data of one run: train to learn, ``val`` to choose, ``test`` to judge. Each is (input…, target)."""
+
+    train: Tensors
+    val: Tensors
+    test: Tensors
+
+    def shape(self) -> Shape:
+        """Read off the tensors: integer targets are classes 0..C-1, floating ones are regressed value by value."""
+        target = self.train[-1]
+        if target.is_floating_point():
+            outputs = max(1, target[0].numel())
+        else:
+            outputs = 1 + max(int(part[-1].max()) for part in (self.train, self.val, self.test))
+        return Shape(inputs=tuple(self.train[0].shape[1:]), outputs=outputs)
+
+    def conflicts(self) -> Iterator[str]:
+        """What makes this data unusable."""
+        for name, tensors in (("train", self.train), ("val", self.val), ("test", self.test)):
+            counts = [len(tensor) for tensor in tensors]
+            if len(counts) < 2:
+                yield f"{name} holds {len(counts)} tensor; it needs inputs and a target"
+            elif len(set(counts)) > 1:
+                yield f"{name} holds tensors of {counts} samples; all must have the same number"
+            elif counts[0] == 0:
+                yield f"{name} is empty; every split needs at least one sample"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """Data, loss, metrics and goal under a name.
+
+    ``data(seed)`` returns the splits drawn with this seed; a part with settings works as well as a function. ``samples`` is the
+    size of the training split where it is known without loading: the plan of a sweep is then shown without touching the data.
+    """
+
+    name: str
+    data: Callable[[int], Splits]
+    goal: Maximise | Minimise
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    loss: Loss = CrossEntropy()
+    samples: int | None = None
+
+    def conflicts(self) -> Iterator[str]:
+        """What is wrong with the declaration."""
+        known = sorted({"loss", *self.metrics})
+        if self.goal.metric not in known:
+            yield f"the goal {self.goal.metric!r} is not among what the task reports ({', '.join(known)}); name one of them"
+        if "loss" in self.metrics:
+            yield "a metric is named 'loss', which the loss itself is reported as; give it another name"
+        for name in self.metrics:
+            if "/" in name:
+                yield f"the metric {name!r} has a slash in its name, which parts the set from the metric; take it out"
+
+    def load(self, seed: int) -> Splits:
+        """The splits drawn with this seed. Raises ConflictError when they cannot be trained on."""
+        splits = self.data(seed)
+        conflicts = list(splits.conflicts())
+        if conflicts:
+            raise ConflictError(f"data of task {self.name}", conflicts)
+        return splits

@@ -1,0 +1,111 @@
+"""A whole run: the loop with checkpoints, early stopping and reports, from start or from where it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainables import checkpoints
+from trainables.fit import Epoch, fit
+from trainables.recipe import Recipe
+from trainables.stopping import early_stopped
+from trainables.task import Maximise, Minimise, Splits, Task
+
+Report = Callable[[Mapping[str, Any]], bool]
+"""Called with each epoch's row; True asks the run to stop."""
+
+
+class Ending(StrEnum):
+    """How a run came to its end."""
+
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trained:
+    """A run that has ended: why, and its history. ``best_epoch`` is the first at the best validation value, None without one."""
+
+    ending: Ending
+    reason: str | None
+    history: Sequence[Mapping[str, Any]]
+    best_epoch: int | None
+
+
+def train(
+    task: Task,
+    recipe: Recipe,
+    *,
+    folder: Path,
+    report: Report,
+    splits: Splits | None = None,
+    device: str | torch.device = "cpu",
+) -> Trained:
+    """Run to the end, or until ``report`` asks to stop; checkpoints lie in ``folder``, from which the same call goes on.
+
+    A run that had already ended when its process died reports nothing and gives its result again.
+    """
+    state = checkpoints.load(folder / checkpoints.LAST, device)
+    history: Sequence[Mapping[str, Any]] = state["history"] if state is not None else ()
+    ending = _ended(task, recipe, history)
+    if ending is None:
+        epochs = early_stopped(fit(task, recipe, splits=splits, device=device, state=state), recipe.stop)
+        for epoch in checkpoints.checkpointed(epochs, folder):
+            history = epoch.run.history
+            ending = _judged(epoch, report)
+            if ending is not None:
+                break
+        else:
+            ending = _ended(task, recipe, history)
+    kind, reason = ending or (Ending.COMPLETED, None)
+    return Trained(ending=kind, reason=reason, history=history, best_epoch=best_epoch(history, task.goal))
+
+
+def best_epoch(history: Sequence[Mapping[str, Any]], goal: Maximise | Minimise) -> int | None:
+    """The first epoch at the best validation value; None where no epoch has a finite one."""
+    best: tuple[float, int] | None = None
+    for row in history:
+        value = row.get(f"val/{goal.metric}")
+        if value is not None and math.isfinite(value) and (best is None or goal.better(value, best[0])):
+            best = (value, row["epoch"])
+    return best[1] if best is not None else None
+
+
+def _judged(epoch: Epoch, report: Report) -> tuple[Ending, str | None] | None:
+    """The ending that this epoch brings, or None when the run goes on."""
+    row = epoch.run.history[-1]
+    bad = _not_finite(row, epoch.run.task.goal)
+    asked = report(row)
+    if bad is not None:
+        return Ending.DIVERGED, bad
+    if asked and epoch.epoch < epoch.run.recipe.epochs:
+        return Ending.STOPPED, f"stopped after epoch {epoch.epoch}"
+    return None
+
+
+def _ended(task: Task, recipe: Recipe, history: Sequence[Mapping[str, Any]]) -> tuple[Ending, str | None] | None:
+    """The ending that a history already holds, or None when there is more to train."""
+    if not history:
+        return None
+    bad = _not_finite(history[-1], task.goal)
+    if bad is not None:
+        return Ending.DIVERGED, bad
+    if len(history) >= recipe.epochs:
+        return Ending.COMPLETED, None
+    if recipe.stop is not None and recipe.stop.exhausted(history, task.goal):
+        return Ending.COMPLETED, f"no improvement in {recipe.stop.patience} epochs"
+    return None
+
+
+def _not_finite(row: Mapping[str, Any], goal: Maximise | Minimise) -> str | None:
+    for name in ("train/loss", "val/loss", f"val/{goal.metric}"):
+        if not math.isfinite(row[name]):
+            return f"{name} is {row[name]} at epoch {row['epoch']}"
+    return None
