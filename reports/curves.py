@@ -1,0 +1,75 @@
+"""Learning curves: for each level the mean over its finals, with a band."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.records import TrialRecord
+from reports.reduce import thin
+
+BAND = (0.1, 0.9)
+"""Quantiles over the finals between which a band lies."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CurvePoint:
+    """One level at one epoch: mean and band over the ``n`` finals that have a value there, and their median seconds."""
+
+    level: str
+    epoch: int
+    seconds: float | None
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+def number(value: Any) -> float | None:
+    """The value as a finite number, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        return None
+    return float(value)
+
+
+def curve_points(finals: Mapping[str, Sequence[TrialRecord]], metric: str) -> list[CurvePoint]:
+    """The mean curve of each level, at most 50 epochs of it; finals by level's label, ``metric`` with its prefix."""
+    points: list[CurvePoint] = []
+    for label, records in finals.items():
+        values: dict[int, list[float]] = {}
+        seconds: dict[int, list[float]] = {}
+        for record in records:
+            for row in record.history:
+                value, epoch = number(row.get(metric)), number(row.get("epoch"))
+                if value is None or epoch is None:
+                    continue
+                values.setdefault(int(epoch), []).append(value)
+                if (at := number(row.get("seconds"))) is not None:
+                    seconds.setdefault(int(epoch), []).append(at)
+        for epoch in thin(sorted(values)):
+            here = np.array(values[epoch])
+            low, high = (float(q) for q in np.quantile(here, BAND))
+            # Half of the runs' clocks would place the point by the wrong runs.
+            timed = len(seconds.get(epoch, ())) == len(here)
+            at = float(np.median(seconds[epoch])) if timed else None
+            points.append(
+                CurvePoint(level=label, epoch=epoch, seconds=at, mean=float(here.mean()), low=low, high=high, n=len(here))
+            )
+    return points
+
+
+def window(points: Sequence[CurvePoint], mode: str, target: float | None) -> tuple[float, float]:
+    """The values worth seeing: the worst sixth of the curves, their steep beginning, may lie outside."""
+    low = [point.low for point in points]
+    high = [point.high for point in points]
+    if mode == "max":
+        bottom, top = float(np.quantile(low, 0.15)), max(high)
+    else:
+        bottom, top = min(low), float(np.quantile(high, 0.85))
+    if target is not None and bottom - (top - bottom) < target < top + (top - bottom):
+        bottom, top = min(bottom, target), max(top, target)
+    margin = 0.04 * (top - bottom) or 0.05 * abs(top) or 0.05
+    return bottom - margin, top + margin

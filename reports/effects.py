@@ -1,0 +1,123 @@
+"""The page's tables of differences between levels: on the goal's metric, and in the time to the target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from markupsafe import Markup
+
+from analysis.verdict import Comparison, Interval, Verdict
+from reports import words
+from reports.labels import Labels
+from reports.palette import swatch
+from reports.whisker import axis, header, whisker
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EffectRow:
+    """One comparison, a against b; ``clear`` when its interval leaves out "no difference"."""
+
+    a: str
+    b: str
+    a_swatch: str
+    b_swatch: str
+    size: str
+    interval: str
+    strip: Markup
+    p: str
+    p_adjusted: str
+    clear: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EffectTable:
+    """The rows, and the axis over their whiskers."""
+
+    head: Markup
+    rows: Sequence[EffectRow]
+
+
+def against(comparison: Comparison, label: str) -> Comparison:
+    """The comparison turned so that ``label`` is what it is made against (b)."""
+    if comparison.a != label:
+        return comparison
+    low, high = comparison.interval
+    return replace(
+        comparison,
+        a=comparison.b,
+        b=label,
+        difference=-comparison.difference,
+        interval=(None if high is None else -high, None if low is None else -low),
+    )
+
+
+def differences(verdict: Verdict, labels: Labels, *, best_only: bool) -> EffectTable | None:
+    """All comparisons on the metric, or those against the best level, in the order of the ranking; None where there are none."""
+    if not verdict.comparisons:
+        return None
+    order = {level.label: place for place, level in enumerate(verdict.levels)}
+    best = verdict.levels[0].label
+    # Of two levels the better one is the yardstick, so that every row reads "worse by".
+    turned = [
+        against(c, min((c.a, c.b), key=lambda label: order.get(label, len(order)))) for c in verdict.comparisons
+    ]
+    if best_only:
+        turned = [c for c in turned if c.b == best]
+    turned.sort(key=lambda c: (order.get(c.b, 0), order.get(c.a, 0)))
+    metric = verdict.goal.metric
+    return _table(
+        [(c.a, c.b, c.difference, c.interval, c.p, c.p_adjusted) for c in turned],
+        labels,
+        none=0.0,
+        text=lambda x: words.gap(x, metric),
+        place=float,
+    )
+
+
+def speeds(verdict: Verdict, labels: Labels) -> EffectTable | None:
+    """How many times as long each level takes to the target, on a logarithmic axis; None where that is not known."""
+    if not verdict.speed:
+        return None
+    rows = [(s.a, s.b, s.ratio, s.interval, s.p, s.p_adjusted) for s in verdict.speed if s.ratio > 0]
+    return _table(rows, labels, none=1.0, text=words.ratio, place=lambda x: math.log2(max(x, 1e-9)))
+
+
+def _table(
+    rows: Sequence[tuple[str, str, float, Interval, float, float]],
+    labels: Labels,
+    *,
+    none: float,
+    text: Callable[[float | None], str],
+    place: Callable[[float], float],
+) -> EffectTable | None:
+    """The rows as words and whiskers; ``none`` is the value of "no difference", ``place`` takes a value onto the axis."""
+
+    def placed(interval: Interval) -> Interval:
+        low, high = interval
+        return None if low is None else place(low), None if high is None else place(high)
+
+    scale = axis([place(row[2]) for row in rows], [placed(row[3]) for row in rows], mark=place(none))
+    if scale is None:
+        return None
+    shown = []
+    for a, b, size, interval, p, p_adjusted in rows:
+        low, high = interval
+        shown.append(
+            EffectRow(
+                a=a,
+                b=b,
+                a_swatch=swatch(labels.place(a)),
+                b_swatch=swatch(labels.place(b)),
+                size=text(size),
+                interval=words.interval(interval, text),
+                strip=Markup(whisker(scale, place(size), placed(interval))),
+                p=words.p_value(p),
+                p_adjusted=words.p_value(p_adjusted),
+                clear=(low is not None and low > none) or (high is not None and high < none),
+            )
+        )
+    ticks = scale.ticks()
+    back = ticks if place(2.0) == 2.0 else [2.0**tick for tick in ticks]
+    return EffectTable(head=Markup(header(scale, [text(tick) for tick in back])), rows=shown)

@@ -1,0 +1,100 @@
+"""The page's first table: the levels, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from analysis.verdict import CostToTarget, LevelResult, Verdict
+from reports import words
+from reports.labels import Labels
+from reports.palette import swatch
+from reports.whisker import axis, header, whisker
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LevelRow:
+    """One level as the page shows it; ``first`` begins a rank group, ``point`` holds (short name, path, value)."""
+
+    rank: int
+    first: bool
+    label: str
+    swatch: str
+    point: Sequence[tuple[str, str, str]]
+    mean: str
+    interval: str
+    strip: Markup
+    n: int
+    diverged: int
+    lost: int
+    cost: str
+    cost_interval: str
+    reached: str
+    heats: int
+    stopped: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LevelTable:
+    """The rows, and the axis over their whiskers."""
+
+    head: Markup
+    rows: Sequence[LevelRow]
+
+
+def level_table(verdict: Verdict, labels: Labels) -> LevelTable:
+    """The levels, best first."""
+    metric = verdict.goal.metric
+    shown = [level for level in verdict.levels if level.mean is not None]
+    means = [level.mean for level in shown if level.mean is not None]
+    scale = axis(means, [level.interval for level in shown if level.interval is not None])
+    rows, before = [], None
+    for level in verdict.levels:
+        strip = ""
+        if scale is not None and level.mean is not None:
+            strip = whisker(scale, level.mean, level.interval)
+        row = _level_row(level, metric, labels, Markup(strip), level.rank_group != before)
+        before = level.rank_group
+        rows.append(row)
+    head = Markup(header(scale, [words.value(tick, metric) for tick in scale.ticks()]) if scale else "")
+    return LevelTable(head=head, rows=rows)
+
+
+def _level_row(level: LevelResult, metric: str, labels: Labels, strip: Markup, first: bool) -> LevelRow:
+    cost, cost_interval, reached = _cost(level.cost_to_target)
+    return LevelRow(
+        rank=level.rank_group,
+        first=first,
+        label=level.label,
+        swatch=swatch(labels.place(level.label)),
+        point=[
+            (path.split(".")[-1], path, words.plain(value))
+            for path, value in level.point.items()
+            if path not in level.level
+        ],
+        mean=words.value(level.mean, metric),
+        interval=words.interval(level.interval, lambda x: words.value(x, metric)),
+        strip=strip,
+        n=level.n,
+        diverged=level.diverged,
+        lost=level.lost,
+        cost=cost,
+        cost_interval=cost_interval,
+        reached=reached,
+        heats=level.heats,
+        stopped=level.stopped,
+    )
+
+
+def _cost(cost: CostToTarget | None) -> tuple[str, str, str]:
+    """Cost to target, its interval, and how many reached it, as words."""
+    if cost is None:
+        return "–", "", ""
+    reached = f"{cost.reached} of {cost.n} reached it"
+    if cost.seconds is not None:
+        return words.seconds(cost.seconds), words.interval(cost.interval, words.seconds), reached
+    if cost.samples is not None:
+        return f"{words.count(cost.samples)} samples", "", reached
+    return "–", "", reached

@@ -1,0 +1,128 @@
+"""The answer as one self-contained HTML page."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.ledger import Question, read_ledger, read_question
+from analysis.records import TrialRecord
+from analysis.verdict import Verdict
+from reports import facts, figures, trials, words
+from reports.bundle import javascript
+from reports.effects import differences, speeds
+from reports.labels import Labels
+from reports.levels import level_table
+from reports.palette import swatches, swatches_dark
+from reports.policy import policy
+from reports.redact import redact, redact_all
+from reports.tally import tally
+
+if TYPE_CHECKING:
+    import jinja2
+
+TEMPLATES = Path(__file__).parent / "templates"
+FOLDED = 40
+"""A table of trials longer than this starts folded."""
+
+
+def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict, *, folder: str | None = None) -> str:
+    """The whole page as HTML; ``folder`` is what the command that renders it again names."""
+    from markupsafe import Markup
+
+    labels = Labels.of(question, records, verdict)
+    learning = figures.learning(question, records, labels)
+    search = figures.search(question, records, labels)
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    scripts = [javascript(), script] if learning or search else [script]
+    style = _style()
+    return _environment().get_template("page.html.j2").render(
+        policy=Markup(policy(scripts=scripts, styles=[style])),
+        style=Markup(style),
+        scripts=[Markup(text) for text in scripts],
+        question=question,
+        verdict=verdict,
+        target=words.value(question.goal.target, question.goal.metric),
+        smallest_gap=_gap(verdict),
+        tally=tally(question, records),
+        levels=level_table(verdict, labels),
+        against_best=differences(verdict, labels, best_only=True),
+        all_pairs=differences(verdict, labels, best_only=False),
+        speeds=speeds(verdict, labels),
+        learning=learning,
+        search=search,
+        trial_head=trials.head(records, question.goal),
+        trial_rows=trials.rows(records, question.goal, labels),
+        lost=trials.rows(trials.lost(records), question.goal, labels),
+        folded=len(records) > FOLDED,
+        differences=facts.differences(question),
+        recipe=facts.recipe(question),
+        searched=facts.searched(question),
+        environment=facts.environment(question, records),
+        commands=facts.commands(question, folder),
+        links=facts.links(question),
+    )
+
+
+def write(folder: Path) -> Path:
+    """Judge what the folder holds, write ``report.html`` and ``verdict.json`` there, and give the page's path.
+
+    Both are replaced whole: a reader, or a crash, meets the old file or the new one. Raises FolderError for a folder that holds no
+    sweep.
+    """
+    from analysis.judge import judge
+
+    question = read_question(folder)
+    records = read_ledger(folder)
+    verdict = judge(question, records)
+    page = render(question, records, verdict, folder=str(folder))
+    replace(folder / "verdict.json", json.dumps(redact_all(verdict.to_json()), indent=1, allow_nan=False) + "\n")
+    return replace(folder / "report.html", page)
+
+
+def replace(path: Path, text: str) -> Path:
+    """Write a file whole: into a temporary one beside it, synced, then renamed over it."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _gap(verdict: Verdict) -> str:
+    gap = verdict.smallest_detectable_gap
+    return "" if gap is None else words.value(gap, verdict.goal.metric)
+
+
+def _style() -> str:
+    css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    dark = swatches_dark()
+    return f"{css}\n{swatches()}\n@media screen and (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
+
+
+def _environment() -> jinja2.Environment:
+    import jinja2
+    from markupsafe import Markup
+
+    def shown(value: Any) -> Any:
+        return redact(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,  # whatever a template is called
+        undefined=jinja2.StrictUndefined,
+        finalize=shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,49 @@
+"""How far a sweep has come: what was planned and what is done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.ledger import Question
+from analysis.records import Stage, Status, TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tally:
+    """Counts over all levels; ``heats_planned`` is None where the question does not say how many."""
+
+    heats_done: int
+    heats_planned: int | None
+    finals_done: int
+    finals_planned: int
+    running: int
+
+    @property
+    def unfinished(self) -> bool:
+        """True while trials are under way or finals are missing."""
+        return self.running > 0 or self.finals_done < self.finals_planned
+
+    @property
+    def sentence(self) -> str:
+        """How far it is, as one sentence."""
+        heats = f"{self.heats_done} heats"
+        if self.heats_planned is not None:
+            heats = f"{self.heats_done} of {self.heats_planned} heats"
+        under_way = f", {self.running} under way" if self.running else ""
+        return f"{heats} and {self.finals_done} of {self.finals_planned} finals are done{under_way}."
+
+
+def tally(question: Question, records: Sequence[TrialRecord]) -> Tally:
+    """Count what the ledger holds against what the question plans."""
+    levels = math.prod(len(levels) for levels in question.factors.values())
+    trials = question.raw.get("trials")
+    done = [record for record in records if record.status is not Status.RUNNING]
+    return Tally(
+        heats_done=sum(record.stage is Stage.HEAT for record in done),
+        heats_planned=trials * levels if isinstance(trials, int) else None,
+        finals_done=sum(record.stage is Stage.FINAL for record in done),
+        finals_planned=question.seeds * levels,
+        running=len(records) - len(done),
+    )

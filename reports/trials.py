@@ -1,0 +1,96 @@
+"""The page's tables of single trials: all of them, those that failed, and those under way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.ledger import Goal
+from analysis.records import Status, TrialRecord
+from reports import words
+from reports.labels import Labels
+from reports.palette import swatch
+from reports.reduce import score
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """A cell that sorts by ``key`` (a number as text, or words) and shows ``text``."""
+
+    text: str
+    key: str
+    numeric: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialRow:
+    """One trial: its id, how it went, and its cells in the order of the head."""
+
+    id: str
+    label: str
+    swatch: str
+    stage: str
+    status: str
+    reason: str
+    error: str
+    cells: Sequence[Cell]
+
+
+def head(records: Sequence[TrialRecord], goal: Goal) -> list[tuple[str, str]]:
+    """(short name, full name) of the columns of ``TrialRow.cells``."""
+    points = [(path.split(".")[-1], path) for path in point_paths(records)]
+    metric = goal.metric
+    fixed = [("validation", f"val/{metric} at the chosen epoch"), ("test", f"test/{metric} at the chosen epoch")]
+    return [("seed", "seed"), *points, *fixed, ("epochs", "epochs trained"), ("time", "training seconds")]
+
+
+def point_paths(records: Sequence[TrialRecord]) -> list[str]:
+    """The paths of the points that are not levels, in the order in which they first come."""
+    paths: dict[str, None] = {}
+    for record in records:
+        paths.update({path: None for path in record.point if path not in record.level})
+    return list(paths)
+
+
+def rows(records: Sequence[TrialRecord], goal: Goal, labels: Labels) -> list[TrialRow]:
+    """A row for each trial, in the order of the ledger."""
+    paths = point_paths(records)
+    return [_row(record, paths, goal, labels) for record in records]
+
+
+def lost(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The trials that diverged, failed or ran out of memory."""
+    return [record for record in records if record.status.lost or record.status is Status.DIVERGED]
+
+
+def _row(record: TrialRecord, paths: Sequence[str], goal: Goal, labels: Labels) -> TrialRow:
+    metric = goal.metric
+    test = record.metrics.get(f"test/{metric}")
+    label = labels.label(record.level)
+    cells = [_number(record.seed, str(record.seed))]
+    for path in paths:
+        value = record.point.get(path)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            cells.append(_number(value, words.plain(value)))
+        else:
+            text = "–" if value is None else words.plain(value)
+            cells.append(Cell(text=text, key=text, numeric=False))
+    validation = score(record, goal)
+    cells.append(_number(validation, words.value(validation, metric)))
+    cells.append(_number(test, words.value(test, metric)))
+    cells.append(_number(record.epochs, str(record.epochs)))
+    cells.append(_number(record.cost.seconds, words.seconds(record.cost.seconds)))
+    return TrialRow(
+        id=record.id,
+        label=label,
+        swatch=swatch(labels.place(label)),
+        stage=record.stage.value,
+        status=record.status.value.replace("_", " "),
+        reason=record.reason or "",
+        error=record.error or "",
+        cells=cells,
+    )
+
+
+def _number(value: float | None, text: str) -> Cell:
+    return Cell(text=text, key="" if value is None else repr(value))

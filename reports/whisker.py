@@ -1,0 +1,91 @@
+"""Dots with whiskers on one shared axis, drawn into the rows of a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.verdict import Interval
+
+HEIGHT = 28
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Axis:
+    """The axis that all rows share; ``mark`` is a value drawn as a line through all rows (zero, or a target)."""
+
+    low: float
+    high: float
+    mark: float | None = None
+
+    def at(self, value: float) -> float:
+        """Where a value lies, in percent of the width; what is beyond an end lies on it."""
+        return round(100 * min(max((value - self.low) / (self.high - self.low), 0.0), 1.0), 2)
+
+    def ticks(self) -> list[float]:
+        """Two to four round values."""
+        step = 10 ** math.floor(math.log10(self.high - self.low))
+        for factor in (2.0, 1.0, 0.5, 0.25, 0.2):
+            first = math.ceil(self.low / (step * factor))
+            count = math.floor(self.high / (step * factor)) - first + 1
+            if count >= 2:
+                return [round((first + i) * step * factor, 12) for i in range(count)][:5]
+        return []
+
+
+def axis(middles: Sequence[float], intervals: Sequence[Interval], mark: float | None = None) -> Axis | None:
+    """An axis that shows all middles and as much of the intervals as does not press the middles together.
+
+    None where there is nothing to show. An interval of two runs can be a hundred times as wide as all differences: it runs off the
+    end, and is drawn so.
+    """
+    if not middles:
+        return None
+    ends = [end for interval in intervals for end in interval if end is not None]
+    widths = [high - low for low, high in intervals if low is not None and high is not None]
+    room = max(max(middles) - min(middles), float(np.median(widths)) if widths else 0.0)
+    low = max(min([*ends, *middles]), min(middles) - 1.5 * room)
+    high = min(max([*ends, *middles]), max(middles) + 1.5 * room)
+    if mark is not None and low - (high - low) < mark < high + (high - low):
+        low, high = min(low, mark), max(high, mark)
+    margin = 0.06 * (high - low) or abs(high) * 0.05 or 0.5
+    return Axis(low=low - margin, high=high + margin, mark=mark if mark is not None and low <= mark <= high else None)
+
+
+def whisker(scale: Axis, middle: float, interval: Interval | None) -> str:
+    """One row as SVG: a dot at ``middle``, a bar over the interval; an end that is beyond the axis runs off it, without a cap."""
+    parts = [_line(tick, scale, "tick") for tick in scale.ticks()]
+    if scale.mark is not None:
+        parts.append(_line(scale.mark, scale, "mark"))
+    y = HEIGHT / 2
+    if interval is not None:
+        low, high = interval
+        start = 0.0 if low is None else scale.at(low)
+        end = 100.0 if high is None else scale.at(high)
+        parts.append(f'<line class="bar" x1="{start}%" x2="{end}%" y1="{y}" y2="{y}"/>')
+        for value in (low, high):
+            if value is not None and scale.low <= value <= scale.high:
+                at = scale.at(value)
+                parts.append(f'<line class="cap" x1="{at}%" x2="{at}%" y1="{y - 5}" y2="{y + 5}"/>')
+    parts.append(f'<circle class="dot" cx="{scale.at(middle)}%" cy="{y}" r="4.5"/>')
+    return _svg(parts, HEIGHT)
+
+
+def header(scale: Axis, texts: Sequence[str]) -> str:
+    """The axis for the head of the column: a label for each of its ticks; ``texts`` are made from ``ticks()``."""
+    parts = []
+    for tick, text in zip(scale.ticks(), texts, strict=True):
+        parts.append(f'<text x="{scale.at(tick)}%" y="12" text-anchor="middle">{text}</text>')
+    return _svg(parts, 16)
+
+
+def _line(value: float, scale: Axis, name: str) -> str:
+    at = scale.at(value)
+    return f'<line class="{name}" x1="{at}%" x2="{at}%" y1="0" y2="{HEIGHT}"/>'
+
+
+def _svg(parts: Sequence[str], height: int) -> str:
+    return f'<svg class="whisker" height="{height}" aria-hidden="true" focusable="false">{"".join(parts)}</svg>'
