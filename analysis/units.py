@@ -16,8 +16,25 @@ DASH = "–"
 THIN = "\u202f"
 
 _SHARES = frozenset(
-    {"accuracy", "acc", "precision", "recall", "sensitivity", "specificity", "f1", "auc", "auroc", "auprc", "ap", "map", "iou", "miou", "dice", "jaccard", "rate"}
-)
+    {
+        "accuracy",
+        "acc",
+        "precision",
+        "recall",
+        "sensitivity",
+        "specificity",
+        "f1",
+        "auc",
+        "auroc",
+        "auprc",
+        "ap",
+        "map",
+        "iou",
+        "miou",
+        "dice",
+        "jaccard",
+        "rate",
+    }
 )
 
 
