@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from functools import partial
@@ -22,25 +22,31 @@ def label(value: Any) -> Scalar:
     return text(value)
 
 
-def text(value: Any) -> str:
-    """A value as short source-like text, without modules and without fields at their defaults."""
+def text(value: Any, own: Callable[[Any], str | None] = lambda _: None) -> str:
+    """A value as short source-like text, without modules and without fields at their defaults.
+
+    ``own`` is asked first for each value inside; what it gives other than None is taken as it is.
+    """
+    given = own(value)
+    if given is not None:
+        return given
     if isinstance(value, Enum):
         return str(value.value)
     if is_dataclass(value) and not isinstance(value, type):
-        special = [
-            f"{field.name}={text(getattr(value, field.name))}"
+        settings = [
+            f"{field.name}={text(getattr(value, field.name), own)}"
             for field in fields(value)
-            if not same(getattr(value, field.name), default(field))
+            if field.init and not same(getattr(value, field.name), default(field))
         ]
-        return f"{type(value).__name__}({', '.join(special)})"
+        return f"{type(value).__name__}({', '.join(settings)})" if settings else type(value).__name__
     if isinstance(value, tuple | list):
-        inner = ", ".join(text(item) for item in value)
+        inner = ", ".join(text(item, own) for item in value)
         return f"({inner},)" if len(value) == 1 else f"({inner})"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {text(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {text(item, own)}" for key, item in value.items()) + "}"
     if isinstance(value, partial):
-        settings = [text(item) for item in value.args] + [f"{k}={text(v)}" for k, v in value.keywords.items()]
-        return f"{text(value.func)}({', '.join(settings)})"
+        settings = [text(item, own) for item in value.args] + [f"{k}={text(v, own)}" for k, v in value.keywords.items()]
+        return f"{name_of(value.func)}({', '.join(settings)})"
     if callable(value):
         return name_of(value)
     return repr(value) if isinstance(value, str) else str(value)
@@ -69,17 +75,6 @@ def plain(value: Any) -> Any:
     if callable(value):
         return name_of(value)
     return repr(value)
-
-
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every setting of a configuration by its dotted path, in order; a part's own class comes first, at the part's path."""
-    if is_dataclass(value) and not isinstance(value, type):
-        if path:
-            yield path, type(value).__name__
-        for field in fields(value):
-            yield from leaves(getattr(value, field.name), join(path, field.name))
-    else:
-        yield path, label(value) if not isinstance(value, tuple | list) else text(value)
 
 
 def join(path: str, name: str) -> str:

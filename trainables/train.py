@@ -17,8 +17,8 @@ from trainables.recipe import Recipe
 from trainables.stopping import early_stopped
 from trainables.task import Maximise, Minimise, Splits, Task
 
-Report = Callable[[Mapping[str, Any]], bool]
-"""Called with each epoch's row; True asks the run to stop."""
+Report = Callable[[Sequence[Mapping[str, Any]]], bool]
+"""Called after each epoch with the history so far, the newest row last; True asks the run to stop."""
 
 
 class Ending(StrEnum):
@@ -80,9 +80,9 @@ def best_epoch(history: Sequence[Mapping[str, Any]], goal: Maximise | Minimise) 
 
 def _judged(epoch: Epoch, report: Report) -> tuple[Ending, str | None] | None:
     """The ending that this epoch brings, or None when the run goes on."""
-    row = epoch.run.history[-1]
-    bad = _not_finite(row, epoch.run.task.goal)
-    asked = report(row)
+    history = epoch.run.history
+    bad = _not_finite(history[-1], epoch.run.task.goal)
+    asked = report(history)
     if bad is not None:
         return Ending.DIVERGED, bad
     if asked and epoch.epoch < epoch.run.recipe.epochs:

@@ -1,0 +1,1 @@
+"""How a question is run: space, search, programme, lanes, ledger."""

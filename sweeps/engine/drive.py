@@ -1,0 +1,54 @@
+"""Running a sweep in its folder: from the ledger as it stands to the last final."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.ledger import read_ledger
+from analysis.records import TrialRecord
+from sweeps.engine import ledger as ledgers
+from sweeps.engine.lanes import local, solo
+from sweeps.engine.machine import Machine
+from sweeps.engine.programme import Programme
+from sweeps.engine.race import Follower, Race
+from sweeps.engine.spec import Sweep
+from sweeps.engine.trial import Runner
+
+
+def drive(
+    sweep: Sweep, folder: Path, *, lane: str, concurrency: int, machine: Machine, followers: Sequence[Follower]
+) -> list[TrialRecord]:
+    """Run what the ledger does not hold yet; all records come back. The folder must be claimed, and Ray up for its lanes.
+
+    An interruption leaves the folder as a later call can go on from.
+    """
+    begun = time.monotonic()
+    known = read_ledger(folder)
+    under_way = {record.id for record in known if not record.status.settled}
+    rows = {name: history for name, history in ledgers.read_live(folder).items() if name in under_way}
+    ledgers.write_live(folder, rows)
+    checkpoints = folder / "checkpoints"
+    programme = Programme(sweep, known, spent=lambda: time.monotonic() - begun, concurrency=concurrency)
+    book = ledgers.Ledger(folder)
+    try:
+        race = Race(
+            sweep,
+            programme,
+            book,
+            followers,
+            known=known,
+            rows=rows,
+            machine=machine,
+            lane=lane,
+            checkpoints=checkpoints,
+        )
+        runner = Runner(sweep=sweep, folder=checkpoints.resolve(), threads=sweep.resources.cpus)
+        if lane == "local":
+            local.run(race, runner)
+        else:
+            solo.run(race, runner, resources=sweep.resources, concurrency=concurrency)
+    finally:
+        book.close()
+    return read_ledger(folder)

@@ -1,0 +1,69 @@
+"""About how long a sweep will take, before it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from analysis.records import Stage, TrialRecord
+from sweeps.engine.job import key
+from sweeps.engine.spec import Sweep
+from trainables import Plan
+from trainables.describe import Scalar
+
+START_SECONDS = 15.0
+"""Starting Ray, its workers and the libraries in them, and writing the report: 10 to 20 s on two cores."""
+
+TRIAL_SECONDS = 0.15
+"""Handing over a trial, loading its data, building its model."""
+
+STEP_SECONDS = 1e-3
+"""A step of a small network on one thread, where nothing has been measured: 0.4 to 2 ms."""
+
+HEAT_SHARE = 0.6
+"""Share of the epochs that heats use under early stopping: 0.5 to 0.7 with a reduction factor of 3."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """Wall seconds for what is still to be run; ``measured`` says whether trials of this sweep stand behind it."""
+
+    seconds: float
+    measured: bool
+
+
+def estimate(sweep: Sweep, known: Iterable[TrialRecord], *, concurrency: int) -> Estimate:
+    """From the steps that the plan asks for, and from what a step of each level took where the ledger knows.
+
+    Loads the data only when the task does not say how many training samples it has.
+    """
+    records = list(known)
+    samples = sweep.task.samples or len(sweep.task.load(sweep.seed).train[-1])
+    measured = _step_seconds(records)
+    typical = median(measured.values()) if measured else STEP_SECONDS
+    total = 0.0
+    for level in sweep.levels():
+        heats, finals = _left(sweep, level, records)
+        full = TRIAL_SECONDS + _steps(sweep, level, samples) * measured.get(key(level), typical)
+        total += finals * full + heats * full * (HEAT_SHARE if sweep.early_stop is not None else 1.0)
+    return Estimate(seconds=START_SECONDS + total / concurrency, measured=bool(measured))
+
+
+def _left(sweep: Sweep, level: Mapping[str, Scalar], records: Iterable[TrialRecord]) -> tuple[int, int]:
+    """Heats and finals of a level that are still to be run."""
+    settled = [record.stage for record in records if record.status.settled and dict(record.level) == dict(level)]
+    return max(0, sweep.trials - settled.count(Stage.HEAT)), max(0, sweep.seeds - settled.count(Stage.FINAL))
+
+
+def _steps(sweep: Sweep, level: Mapping[str, Scalar], samples: int) -> int:
+    return Plan.of(sweep.corner(level, 0), samples).steps
+
+
+def _step_seconds(records: Iterable[TrialRecord]) -> dict[str, float]:
+    """Wall seconds a step by level, over the trials that know theirs."""
+    found: dict[str, list[float]] = {}
+    for record in records:
+        if record.cost.seconds and record.steps:
+            found.setdefault(key(record.level), []).append(record.cost.seconds / record.steps)
+    return {name: median(values) for name, values in found.items()}

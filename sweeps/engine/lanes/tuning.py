@@ -1,0 +1,109 @@
+"""The race as Ray Tune sees it: a searcher that deals its jobs and a scheduler that takes in its results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+from sweeps.engine.race import Race
+
+DIED = "its process died {times} times (killed from outside, or out of memory); the last checkpoint is kept"
+
+
+class Dealer(Searcher):  # type: ignore[misc]
+    """Suggests the next job of the race; its own bookkeeping is the ledger's, so Tune's snapshots hold nothing."""
+
+    def __init__(self, race: Race) -> None:
+        super().__init__(metric="message", mode="max")
+        self._race = race
+        self._jobs: dict[str, str] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, str] | str | None:
+        """A job as text; None to be asked again later; FINISHED when all is done."""
+        job = self._race.next()
+        if job is not None:
+            self._jobs[trial_id] = job.id
+            return {"job": job.to_json()}
+        return Searcher.FINISHED if self._race.done else None
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:  # noqa: ARG002
+        """The end of a trial, whichever way; what it said last has been told by the scheduler."""
+        job = self._jobs.pop(trial_id)
+        if error:
+            self._race.lost(job, DIED.format(times=3))
+        else:
+            self._race.stopped(job)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Results are the scheduler's, which sees all of them."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its parts in order to restore them; the race, with its open ledger, stays in this process.
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Tune wants a file."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing was saved: a sweep goes on from its ledger."""
+
+
+class Marshal(TrialScheduler):  # type: ignore[misc]
+    """Hands every result to the race and stops a trial when the race says so; starts trials in the order of their dealing."""
+
+    def __init__(self, race: Race) -> None:
+        super().__init__()
+        self._race = race
+
+    @property
+    def metric(self) -> str:
+        """What every result must hold."""
+        return "message"
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **_: Any) -> bool:  # noqa: ARG002
+        """Metric and mode are the race's."""
+        return True
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
+        """Tell the race, once; a function that has returned repeats its last result."""
+        if result.get("done"):
+            return str(TrialScheduler.STOP)
+        job = json.loads(trial.config["job"])["id"]
+        stop = self._race.told(job, json.loads(result["message"]))
+        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Tune wants a file."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing was saved: a sweep goes on from its ledger."""
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The trial that waits and was dealt first; only live trials are looked at, so that a long sweep costs no more a trial."""
+        waiting = [trial for trial in tune_controller.get_live_trials() if trial.status == "PENDING"]
+        return min(waiting, key=lambda trial: json.loads(trial.config["job"])["number"], default=None)
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Known to the race already."""
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Told by the searcher."""
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Told by the searcher."""
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        """Nothing is kept here."""
+
+    def debug_string(self) -> str:
+        """Shown by Tune's own reporter, which is off."""
+        return "the race"

@@ -1,0 +1,140 @@
+"""The sweep's folder: what was asked, as ``sweep.json``, and whether a folder belongs to it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from analysis.redact import redact_all
+from sweeps.engine import space
+from sweeps.engine.errors import QuestionError
+from sweeps.engine.ledger import LEDGER, write
+from sweeps.engine.machine import Machine
+from sweeps.engine.spec import DRAWN, Sweep
+from trainables.describe import default, plain, same
+
+FORMAT = 1
+
+
+def asked(sweep: Sweep) -> dict[str, Any]:
+    """What makes two sweeps the same question: a folder's trials count only for this.
+
+    How many heats and finals, how they are searched and where they run may change from one command to the next.
+    """
+    return {
+        "sweep": sweep.name,
+        "task": sweep.task.name,
+        "data": plain(sweep.task.data),
+        "metrics": plain(sweep.task.metrics),
+        "loss": plain(sweep.task.loss),
+        "metric": sweep.task.goal.metric,
+        "mode": sweep.task.goal.mode,
+        "seed": sweep.seed,
+        "vary": [name for name in DRAWN if name in sweep.vary],
+        **{f"recipe.{path}": value for path, value in space.settings(sweep.recipe) if path != "seed"},
+    }
+
+
+def described(sweep: Sweep, machine: Machine, **course: Any) -> dict[str, Any]:
+    """All of ``sweep.json``; ``course`` is how it is run: command, lane, concurrency, tracking."""
+    goal = sweep.task.goal
+    return {
+        "format": FORMAT,
+        "sweep": sweep.name,
+        "task": sweep.task.name,
+        "goal": {"metric": goal.metric, "mode": goal.mode, "target": goal.target},
+        "factors": [{"path": path, "levels": levels} for path, levels in sweep.factors().items()],
+        "space": {path: space.describe(hole) for path, hole in sweep.searched().items()},
+        "search": space.written(sweep.search),
+        "early_stop": space.written(sweep.early_stop),
+        "trials": sweep.trials,
+        "seeds": sweep.seeds,
+        "seed": sweep.seed,
+        "vary": [name for name in DRAWN if name in sweep.vary],
+        "epochs": sweep.recipe.epochs,
+        "budget": {"by": "epochs", "epochs": sweep.recipe.epochs, "seconds": sweep.budget_seconds},
+        "recipe": dict(space.settings(sweep.recipe)),
+        "differences": differences(sweep),
+        "asked": asked(sweep),
+        "source": machine.source,
+        "versions": dict(machine.versions),
+        "hardware": dict(machine.details),
+        "created": time.time(),
+        **course,
+    }
+
+
+def differences(sweep: Sweep) -> list[dict[str, Any]]:
+    """Where the recipe departs from the default one; the model has no default and is always named."""
+    found = []
+    for field in fields(sweep.recipe):
+        value, usual = getattr(sweep.recipe, field.name), default(field)
+        if field.name != "seed" and not same(value, usual):
+            before = "—" if usual is MISSING else space.written(usual)
+            found.append({"path": field.name, "default": before, "value": space.written(value)})
+    return found
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """The folder's ``sweep.json``, or None when it has none. Raises QuestionError when it is damaged."""
+    try:
+        stored: dict[str, Any] = json.loads((folder / "sweep.json").read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise QuestionError(
+            f"{folder / 'sweep.json'} is damaged ({error}); add --fresh to move the folder aside"
+        ) from error
+    return stored
+
+
+def match(folder: Path, sweep: Sweep) -> Mapping[str, Any] | None:
+    """The stored question when the folder belongs to this sweep, None when it is new.
+
+    Raises QuestionError, naming what differs, when it belongs to another question.
+    """
+    stored = read(folder)
+    if stored is None:
+        if (folder / LEDGER).exists():
+            raise QuestionError(
+                f"{folder} has a ledger but no sweep.json; add --fresh to move it aside, or --runs OTHER"
+            )
+        return None
+    before, now = stored.get("asked", {}), json.loads(json.dumps(asked(sweep)))
+    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if changed:
+        shown = "; ".join(f"{name} was {_short(before.get(name))}, is {_short(now.get(name))}" for name in changed[:4])
+        more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
+        raise QuestionError(
+            f"{folder} belongs to another question: {shown}{more}. "
+            "Add --fresh to move that folder aside and start anew, or --runs OTHER to keep both"
+        )
+    return stored
+
+
+def store(folder: Path, question: Mapping[str, Any]) -> None:
+    """Write ``sweep.json``, whole, without secrets."""
+    write(folder / "sweep.json", json.dumps(redact_all(question), indent=1, allow_nan=False) + "\n")
+
+
+def move_aside(folder: Path) -> Path | None:
+    """Rename a folder out of the way, so that nothing is lost; its new name comes back, None when there was none."""
+    if not folder.exists():
+        return None
+    stamp = time.strftime("%Y-%m-%d-%H%M%S")
+    aside = folder.with_name(f"{folder.name}-before-{stamp}")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = folder.with_name(f"{folder.name}-before-{stamp}-{number}")
+    folder.rename(aside)
+    return aside
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is None else str(value)
+    return text if len(text) <= 60 else text[:57] + "…"

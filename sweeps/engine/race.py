@@ -1,0 +1,202 @@
+"""The race: programme, early stopping, ledger and followers, whoever runs the trials."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from analysis.records import Cost, Stage, Status, TrialRecord
+from sweeps.engine.halving import Halving
+from sweeps.engine.job import Job, key
+from sweeps.engine.ledger import Ledger
+from sweeps.engine.machine import Machine
+from sweeps.engine.programme import Programme
+from sweeps.engine.spec import Sweep
+from sweeps.engine.trial import Message
+
+
+class Follower(Protocol):
+    """Something that follows a sweep live: a table in the terminal, a tracking server."""
+
+    def started(self, record: TrialRecord) -> None:
+        """A trial starts, or goes on."""
+        ...
+
+    def reported(self, record_id: str, row: Mapping[str, Any]) -> None:
+        """An epoch of it has ended."""
+        ...
+
+    def ended(self, record: TrialRecord) -> None:
+        """It has ended, one way or the other."""
+        ...
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A job under way."""
+
+    job: Job
+    record: TrialRecord
+    history: list[Mapping[str, Any]] = field(default_factory=list)
+    cut: int | None = None
+
+
+class Race:
+    """What a lane talks to: ``next`` for a job, ``told`` for each message of a trial, ``lost`` for a dead process.
+
+    ``rows`` are the epochs that trials under way had told an earlier command. Epochs told twice are taken in once.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        programme: Programme,
+        ledger: Ledger,
+        followers: Sequence[Follower],
+        *,
+        known: Iterable[TrialRecord],
+        rows: Mapping[str, Sequence[Mapping[str, Any]]],
+        machine: Machine,
+        lane: str,
+        checkpoints: Path,
+    ) -> None:
+        self.sweep, self.programme, self.lane = sweep, programme, lane
+        self._ledger, self._followers, self._machine, self._checkpoints = ledger, followers, machine, checkpoints
+        self._rows = {name: list(history) for name, history in rows.items()}
+        self._entries: dict[str, _Entry] = {}
+        self._goal = f"val/{sweep.task.goal.metric}"
+        self._halving = Halving(sweep.early_stop, sweep.recipe.epochs, sweep.task.goal.mode)
+        for record in known:
+            if record.stage is Stage.HEAT:
+                history = record.history if record.status.settled else self._rows.get(record.id, ())
+                self._halving.feed(key(record.level), record.id, history, self._goal)
+
+    def next(self) -> Job | None:
+        """The next job, noted in the ledger; None when there is none now."""
+        job = self.programme.next()
+        if job is None:
+            return None
+        record = self._record(job, Status.RUNNING)
+        entry = self._entries[job.id] = _Entry(job, record)
+        self._ledger.append(record)
+        for follower in self._followers:
+            follower.started(record)
+        for row in self._rows.pop(job.id, ()):
+            self._take(entry, row, again=True)
+        return job
+
+    @property
+    def done(self) -> bool:
+        """True when all that was planned has ended."""
+        return self.programme.done
+
+    def told(self, job_id: str, message: Message) -> bool:
+        """Take in a message; True when the trial should stop. A message after the end is ignored."""
+        entry = self._entries.get(job_id)
+        if entry is None:
+            return True
+        for row in message["rows"]:
+            self._take(entry, row)
+        if "status" in message:
+            self._end(entry, Status(message["status"]), message["reason"], message["error"])
+            return True
+        return entry.cut is not None
+
+    def stopped(self, job_id: str) -> None:
+        """A trial that was asked to stop has stopped; nothing happens when it had ended by itself."""
+        entry = self._entries.get(job_id)
+        if entry is not None:
+            self._end(entry, Status.STOPPED, f"below the cut at epoch {entry.cut}", None)
+
+    def lost(self, job_id: str, reason: str) -> None:
+        """A trial's process is gone for good."""
+        entry = self._entries.get(job_id)
+        if entry is not None:
+            self._end(entry, Status.FAILED, reason, reason)
+
+    def _take(self, entry: _Entry, row: Mapping[str, Any], *, again: bool = False) -> None:
+        if entry.history and row["epoch"] <= entry.history[-1]["epoch"]:
+            return
+        entry.history.append(row)
+        self._ledger.live(entry.job.id, row)
+        self.programme.reported(entry.job.id, row)
+        for follower in self._followers:
+            follower.reported(entry.job.id, row)
+        value = row.get(self._goal)
+        judged = entry.job.stage is Stage.HEAT and value is not None and not again and entry.cut is None
+        if judged and self._halving.stops(key(entry.job.level), entry.job.id, row["epoch"], row[self._goal]):
+            entry.cut = row["epoch"]
+
+    def _end(self, entry: _Entry, status: Status, reason: str | None, error: str | None) -> None:
+        if status is Status.STOPPED and entry.cut is not None:
+            reason = f"below the cut at epoch {entry.cut}"
+        del self._entries[entry.job.id]
+        record = self._record(entry.job, status, entry=entry, reason=reason, error=error)
+        self._ledger.append(record)
+        self.programme.ended(record)
+        for follower in self._followers:
+            follower.ended(record)
+        self._clear(record)
+
+    def _clear(self, record: TrialRecord) -> None:
+        """Keep the best weights of finals; a lost trial's checkpoints stay, so that it can go on."""
+        folder = self._checkpoints / record.id
+        if record.status.settled and record.stage is Stage.HEAT:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif record.status.settled:
+            (folder / "last.pt").unlink(missing_ok=True)
+
+    def _record(
+        self,
+        job: Job,
+        status: Status,
+        *,
+        entry: _Entry | None = None,
+        reason: str | None = None,
+        error: str | None = None,
+    ) -> TrialRecord:
+        history = entry.history if entry is not None else []
+        last = history[-1] if history else {}
+        best = self._best(history)
+        return TrialRecord(
+            id=job.id,
+            sweep=self.sweep.name,
+            task=self.sweep.task.name,
+            stage=job.stage,
+            level=job.level,
+            point=job.point,
+            seed=job.seed,
+            status=status,
+            reason=reason,
+            epochs=last.get("epoch", 0),
+            samples=last.get("samples", 0),
+            steps=last.get("step", 0),
+            metrics={k: v for k, v in best.items() if k.startswith(("train/", "val/", "test/"))},
+            best_epoch=best.get("epoch"),
+            history=history,
+            cost=Cost(
+                seconds=last.get("wall_seconds"),
+                cpu_seconds=last.get("cpu_seconds"),
+                gpu_seconds=last.get("gpu_seconds"),
+                peak_bytes=last.get("peak_bytes"),
+            ),
+            lane=self.lane,
+            hardware=self._machine.hardware,
+            versions=self._machine.versions,
+            source=self._machine.source,
+            error=error,
+            number=job.number,
+            started=entry.record.started if entry is not None else time.time(),
+            ended=None if status is Status.RUNNING else time.time(),
+        )
+
+    def _best(self, history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """The row of the epoch chosen on validation; empty when there is none."""
+        from trainables.train import best_epoch
+
+        chosen = best_epoch(history, self.sweep.task.goal)
+        return next((row for row in history if row["epoch"] == chosen), {})

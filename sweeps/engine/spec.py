@@ -1,0 +1,169 @@
+"""The sweep: one question as a declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sweeps.engine import space
+from sweeps.engine.errors import QuestionError
+from sweeps.engine.halving import ASHA
+from sweeps.engine.search import Search
+from trainables import Recipe, Seeds, Task
+from trainables.describe import Scalar
+
+DRAWN = ("init", "order", "split")
+"""What a final's seed can draw."""
+
+LANES = ("auto", "local", "solo")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resources:
+    """What one trial takes of the machine: its CPUs are also its threads."""
+
+    cpus: int = 1
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sweep:
+    """A question: a recipe with holes on a task, how to search, how many finals, what their seeds draw.
+
+    Every level of the ``each`` holes is tuned by ``search`` on its own, with ``early_stop`` among its own trials; the best point
+    of each is then run on ``seeds`` fresh seeds, the same for all levels, to the end. ``vary`` names what these seeds draw; the
+    rest stays as in the heats. ``budget_seconds`` closes the heats in time for the finals.
+    """
+
+    name: str
+    task: Task
+    recipe: Recipe
+    search: Search | None = None
+    early_stop: ASHA | None = None
+    seeds: int = 8
+    seed: int = 0
+    vary: tuple[str, ...] = DRAWN
+    resources: Resources = Resources()
+    lane: str = "auto"
+    budget_seconds: float | None = None
+
+    @property
+    def trials(self) -> int:
+        """Heats a level; none where there is nothing to search."""
+        return self.search.trials if self.search is not None else 0
+
+    def levels(self) -> list[dict[str, Scalar]]:
+        """The compared levels, in the order in which the file names them."""
+        return space.levels(self.recipe)
+
+    def factors(self) -> dict[str, list[Scalar]]:
+        """Each compared factor by its path, with its levels."""
+        found: dict[str, list[Scalar]] = {}
+        for level in self.levels():
+            for path, value in level.items():
+                values = found.setdefault(path, [])
+                if value not in values:
+                    values.append(value)
+        return found
+
+    def searched(self) -> dict[str, space.Hole]:
+        """The searched holes by path."""
+        return {path: hole for path, hole in space.holes(self.recipe) if not isinstance(hole, space.Each)}
+
+    def resolved(self, point: Mapping[str, Scalar], seeds: Seeds) -> Recipe:
+        """The recipe with every hole filled from ``point`` (which holds the level too)."""
+
+        return replace(space.resolve(self.recipe, lambda path, _: point[path]), seed=seeds)
+
+    def corner(self, level: Mapping[str, Scalar], end: int) -> Recipe:
+        """The recipe of a level with every searched hole at the low (0) or high (-1) end of its range."""
+        return space.resolve(self.recipe, _corner(level, end))
+
+    def final_seeds(self, number: int) -> Seeds:
+        """What final ``number`` (from 1) draws: the varied from its own seed, the rest as the heats did."""
+        fresh = self.seed + number
+        return Seeds(**{name: fresh if name in self.vary else self.seed for name in DRAWN})
+
+    def heat_seeds(self) -> Seeds:
+        """What every heat draws."""
+        return Seeds(init=self.seed, order=self.seed, split=self.seed)
+
+    def conflicts(self) -> Iterator[str]:
+        """Everything that is wrong with the question, without loading data."""
+        yield from self.task.conflicts()
+        broken = [text for path, hole in space.holes(self.recipe) for text in space.conflicts(path, hole)]
+        yield from broken
+        if any(isinstance(hole, space.Each) for hole in _inside_choices(self.recipe)):
+            yield "an each() stands inside a choice(): a compared factor must be there for every trial; move it outside"
+        if not self.name or any(character in self.name for character in "/\\\0"):
+            yield f"name {self.name!r} must be usable as a folder's name; take out slashes"
+        if self.seeds < 1:
+            yield f"seeds {self.seeds} must be at least 1; 8 is usual, below 6 nothing can be told apart"
+        unknown = [name for name in self.vary if name not in DRAWN]
+        if unknown:
+            yield f"vary names {', '.join(unknown)}; what a seed can draw is {', '.join(DRAWN)}"
+        if not self.vary:
+            yield "vary is empty: the finals would all be the same run; name at least one of init, order, split"
+        if self.lane not in LANES:
+            yield f"lane {self.lane!r} is unknown; there are {', '.join(LANES)}"
+        if self.resources.cpus < 1:
+            yield f"resources.cpus {self.resources.cpus} must be at least 1"
+        yield from self._search_conflicts()
+        if not broken:
+            yield from self._recipe_conflicts()
+
+    def _search_conflicts(self) -> Iterator[str]:
+        searched = self.searched()
+        if self.search is not None:
+            yield from self.search.conflicts()
+            if not searched:
+                yield f"search is {space.written(self.search)} but the recipe has no hole to search; add one or take search out"
+        elif searched:
+            yield f"the recipe has holes ({', '.join(searched)}) but no search; add search=TPE(trials=16)"
+        elif self.early_stop is not None:
+            yield "early_stop is set but there is no search: finals are never stopped early; take early_stop out"
+        if self.early_stop is not None and isinstance(self.recipe.epochs, int):
+            yield from self.early_stop.conflicts(self.recipe.epochs)
+
+    def _recipe_conflicts(self) -> Iterator[str]:
+        """The recipe's own conflicts, at both ends of the space in every level."""
+        if isinstance(self.recipe.epochs, space.Hole):
+            yield "epochs is a hole: trials of different lengths cannot be stopped against each other; fix it"
+            return
+        seen: set[str] = set()
+        for level in self.levels():
+            for end in (0, -1):
+                for text in self.corner(level, end).conflicts():
+                    if text not in seen:
+                        seen.add(text)
+                        yield text
+
+    def check(self) -> None:
+        """Raises QuestionError with all conflicts at once."""
+        conflicts = list(self.conflicts())
+        if conflicts:
+            lines = "\n".join(f"  - {text}" for text in conflicts)
+            raise QuestionError(f"sweep {self.name!r} cannot be run:\n{lines}")
+
+
+def _corner(level: Mapping[str, Scalar], end: int) -> space.Filler:
+    """Fill every hole from one end of its range."""
+
+    def filler(path: str, hole: space.Hole) -> Scalar:
+        match hole:
+            case space.Each():
+                return level[path]
+            case space.Choice(options):
+                return space.name(options[end])
+            case space.Uniform(low, high) | space.IntRange(low, high):
+                return (low, high)[end]
+
+    return filler
+
+
+def _inside_choices(value: Any) -> Iterator[space.Hole]:
+    for _, hole in space.holes(value):
+        if isinstance(hole, space.Choice):
+            for option in hole.options:
+                yield from (inner for _, inner in space.holes(option))
