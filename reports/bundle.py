@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 _SNIPPET = "window.regatta = {embed: vegaEmbed};"
+_END = "\n// regatta bundle, whole\n"
 
 
 def cache_folder() -> Path:
@@ -18,22 +19,25 @@ def cache_folder() -> Path:
 def javascript(folder: Path | None = None) -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that sets ``window.regatta.embed``.
 
-    It declares names of its own at its top level, so it belongs into a ``<script type="module">``. Making it costs seconds, so it
-    is kept in ``folder`` under a name that says the version; a folder that cannot be written only costs that time again.
+    It declares names of its own at its top level, so it belongs into a ``<script type="module">``. Making it costs
+    seconds, so it is kept in ``folder`` under a name that says the version; where that cannot be written, it is made
+    each time.
     """
+    from importlib.metadata import version
+
     import vl_convert
 
-    name = f"vega-bundle-{vl_convert.__version__}.js"
+    name = f"vega-bundle-{version('vl-convert-python')}.js"
     path = (folder or cache_folder()) / name
     try:
         kept = path.read_text(encoding="utf-8")
-        if kept.endswith(_SNIPPET):  # whole, and made for this snippet
+        if kept.endswith(_END):
             return kept
     except (OSError, UnicodeDecodeError):
         pass  # not there yet, or unreadable: made again
     text = str(vl_convert.javascript_bundle(_SNIPPET))
     # The end of a script element may stand in a text or a comment, never inside the page's own script.
-    text = text.replace("</script", "<\\/script").rstrip()
+    text = text.replace("</script", "<\\/script") + _END
     _keep(path, text)
     return text
 

@@ -1,20 +1,23 @@
-"""The charts of curves: means with bands for the finals, thin single lines for the search."""
+"""The chart of the finals' learning curves: means with bands, each level's name at the end of its curve."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from analysis import units
 from analysis.ledger import Goal
-from analysis.records import TrialRecord
-from reports.curves import CurvePoint, number, window
+from reports.curves import CurvePoint, window
 from reports.figure import Build
 from reports.palette import MUTED
-from reports.reduce import thin
-from reports.theme import colour, opacity, picked, specification
+from reports.theme import colour, epochs, opacity, score, seconds, specification, table
+
+if TYPE_CHECKING:
+    import altair as alt
 
 HEIGHT = 340
-_DIRECT = 12
+"""Of the charts, in pixels."""
+DIRECT = 12
 """Labels up to so many characters are written beside the ends of the curves."""
 
 
@@ -34,84 +37,87 @@ def spread(values: Sequence[float], gap: float) -> list[float]:
     return result
 
 
+def beside(ends: Sequence[Mapping[str, Any]], height: float) -> list[float]:
+    """Where to write the labels of curves that end at (``x``, ``mean``): apart where they end below one another."""
+    order = sorted(range(len(ends)), key=lambda i: ends[i]["x"])
+    near = 0.09 * max(end["x"] for end in ends)
+    clusters: list[list[int]] = []
+    for i in order:
+        if clusters and ends[i]["x"] - ends[clusters[-1][-1]]["x"] < near:
+            clusters[-1].append(i)
+        else:
+            clusters.append([i])
+    places = [0.0] * len(ends)
+    for cluster in clusters:
+        for i, place in zip(cluster, spread([ends[i]["mean"] for i in cluster], 15 * height / HEIGHT), strict=True):
+            places[i] = place
+    return places
+
+
 def mean_curves(points: Sequence[CurvePoint], goal: Goal, labels: Sequence[str], *, by: str) -> Build:
     """Mean curves with their bands, over ``by``: ``epoch`` or ``seconds``; the window leaves out the steep beginning."""
     low, high = window(points, goal.mode, goal.target)
-    rows = [_row(point, by) for point in points if by == "epoch" or point.seconds is not None]
+    rows = [_row(point, by, goal.metric) for point in points if by == "epoch" or point.seconds is not None]
     ends = [row for label in labels if (row := _last(rows, label)) is not None]
-    direct = 1 < len(ends) <= 8 and all(len(end["level"]) <= _DIRECT for end in ends)
+    direct = 1 < len(ends) <= 8 and all(len(end["level"]) <= DIRECT for end in ends)
+    target = goal.target if goal.target is not None and low <= goal.target <= high else None
+    data: dict[str, list[dict[str, Any]]] = {"rows": rows, "ends": [], "target": []}
+    if target is not None:
+        data["target"] = [{"y": target, "text": f"target {units.target(target, goal.metric)}"}]
+    if direct:
+        places = beside(ends, high - low)
+        data["ends"] = [{**end, "place": place} for end, place in zip(ends, places, strict=True)]
 
-    def build(width: int | str, still: bool) -> dict[str, Any]:
+    def build(still: bool) -> dict[str, Any]:
         import altair as alt
 
-        x = alt.X("x:Q", title="epoch" if by == "epoch" else "training seconds", scale=alt.Scale(nice=False, zero=False))
-        y = alt.Y("mean:Q", title=f"validation {goal.metric}", scale=alt.Scale(domain=[low, high], nice=False))
-        base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=colour(labels))
-        layers: list[Any] = [] if goal.target is None else [target_line(goal.target)] * (low <= goal.target <= high)
-        layers.append(base.mark_area(clip=True).encode(y="low:Q", y2="high:Q", opacity=opacity(0.14, 0.03)))
+        x = epochs() if by == "epoch" else seconds()
+        y = score("mean", goal, (low, high))
+        base = table().encode(x=x, color=colour(labels))
+        layers: list[Any] = [] if target is None else _target(goal, (low, high))
+        area = base.mark_area(clip=True).encode(y=score("low", goal, (low, high)), y2="high:Q")
+        layers.append(area.encode(opacity=opacity(0.14, 0.03)))
         layers.append(base.mark_line(strokeWidth=2.25, clip=True).encode(y=y, opacity=opacity(1.0, 0.12)))
         if not still:
             # The marks that a pointer meets: far larger than what is seen.
-            tooltip = ["level:N", alt.Tooltip("x:Q", title=by), alt.Tooltip("mean:Q", format=".4~g"), "band:N", "n:Q"]
-            layers.append(base.mark_point(size=240, filled=True, opacity=0, clip=True).encode(y=y, tooltip=tooltip))
+            hover = base.mark_point(size=240, filled=True, opacity=0, clip=True).encode(y=y)
+            tooltip = [alt.Tooltip(field, title=title) for field, title in _tooltip(goal, by)]
+            layers.append(hover.encode(tooltip=tooltip))
         if direct:
-            places = spread([end["mean"] for end in ends], 15 * (high - low) / HEIGHT)
-            named = [{**end, "place": place} for end, place in zip(ends, places, strict=True)]
-            text = alt.Chart(alt.Data(values=named)).mark_text(align="left", dx=8, fontWeight=600)
-            layers.append(
-                text.encode(x=x, y="place:Q", text="level:N", color=colour(labels), opacity=opacity(1.0, 0.25))
-            )
-        chart = alt.layer(*layers).add_params(picked())
+            text = table("ends").mark_text(align="left", dx=8, fontWeight=600)
+            text = text.encode(x=x, y=score("place", goal, (low, high)), text="level:N", color=colour(labels))
+            layers.append(text.encode(opacity=opacity(1.0, 0.25)))
         right = 18 + 8 * max(len(end["level"]) for end in ends) if direct else 14
-        return specification(chart, width=width, height=HEIGHT, right=right)
+        return specification(layers, data=data, height=HEIGHT, right=right)
 
     return build
 
 
-def single_curves(records: Mapping[str, Sequence[TrialRecord]], goal: Goal, labels: Sequence[str]) -> Build:
-    """A thin line for each trial, validation by epoch, at most 50 points a line; records by level's label."""
-    rows, points = [], []
-    for label, group in records.items():
-        for record in group:
-            steps = [(number(row.get("epoch")), number(row.get(f"val/{goal.metric}"))) for row in record.history]
-            for epoch, value in thin([(e, v) for e, v in steps if e is not None and v is not None]):
-                rows.append({"level": label, "trial": record.id, "x": epoch, "y": value, "status": record.status.value})
-                points.append(CurvePoint(level=label, epoch=int(epoch), seconds=None, mean=value, low=value, high=value, n=1))
-    low, high = window(points, goal.mode, goal.target) if points else (0.0, 1.0)
+def _target(goal: Goal, domain: tuple[float, float]) -> list[alt.Chart]:
+    """A dashed line at the target, with its value in words."""
+    import altair as alt
 
-    def build(width: int | str, still: bool) -> dict[str, Any]:
-        import altair as alt
-
-        y = alt.Y("y:Q", title=f"validation {goal.metric}", scale=alt.Scale(domain=[low, high], nice=False))
-        x = alt.X("x:Q", title="epoch", scale=alt.Scale(nice=False, zero=False))
-        base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y, detail="trial:N", color=colour(labels))
-        layers: list[Any] = [base.mark_line(strokeWidth=1, clip=True).encode(opacity=opacity(0.55, 0.06))]
-        # A trial that was stopped after one epoch has no line.
-        ends = [row for i, row in enumerate(rows) if i + 1 == len(rows) or rows[i + 1]["trial"] != row["trial"]]
-        dots = alt.Chart(alt.Data(values=ends)).mark_point(size=14, filled=True, clip=True)
-        layers.append(dots.encode(x=x, y=y, color=colour(labels), opacity=opacity(0.9, 0.06)))
-        if not still:
-            layers.append(
-                base.mark_line(strokeWidth=9, clip=True).encode(
-                    opacity=alt.value(0.001), tooltip=["level:N", "trial:N", "status:N"]
-                )
-            )
-        chart = alt.layer(*layers).add_params(picked())
-        return specification(chart, width=width, height=HEIGHT)
-
-    return build
+    rule = table("target").encode(y=score("y", goal, domain))
+    words = rule.mark_text(align="left", baseline="bottom", dy=-3, color=MUTED.light, fontSize=11)
+    return [rule.mark_rule(strokeDash=[3, 3], color=MUTED.light), words.encode(text="text:N", x=alt.value(4))]
 
 
-def _row(point: CurvePoint, by: str) -> dict[str, Any]:
-    band = f"{point.low:.4g} to {point.high:.4g}"
-    x = point.epoch if by == "epoch" else point.seconds
+def _tooltip(goal: Goal, by: str) -> list[tuple[str, str]]:
+    by_seconds = [("time:N", "training time")] if by == "seconds" else []
+    return [("level:N", "level"), ("epoch:Q", "epoch"), *by_seconds, ("said:N", goal.metric), ("n:Q", "finals")]
+
+
+def _row(point: CurvePoint, by: str, metric: str) -> dict[str, Any]:
+    band = units.interval((point.low, point.high), lambda x: units.number(x, metric))
     return {
         "level": point.level,
-        "x": x,
+        "x": point.epoch if by == "epoch" else point.seconds,
+        "epoch": point.epoch,
+        "time": units.seconds(point.seconds),
         "mean": point.mean,
         "low": point.low,
         "high": point.high,
-        "band": band,
+        "said": f"{units.value(point.mean, metric)} {band}",
         "n": point.n,
     }
 
@@ -119,13 +125,3 @@ def _row(point: CurvePoint, by: str) -> dict[str, Any]:
 def _last(rows: Sequence[dict[str, Any]], label: str) -> dict[str, Any] | None:
     of_level = [row for row in rows if row["level"] == label]
     return max(of_level, key=lambda row: float(row["x"])) if of_level else None
-
-
-def target_line(target: float) -> Any:
-    """A dashed line at the target, with its value in words."""
-    import altair as alt
-
-    rule = alt.Chart(alt.Data(values=[{"y": target, "text": f"target {target:g}"}])).encode(y="y:Q")
-    line = rule.mark_rule(strokeDash=[3, 3], color=MUTED.light)
-    words = rule.mark_text(align="left", baseline="bottom", dy=-3, color=MUTED.light, fontSize=11)
-    return line + words.encode(text="text:N", x=alt.value(4))

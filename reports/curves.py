@@ -56,7 +56,9 @@ def curve_points(finals: Mapping[str, Sequence[TrialRecord]], metric: str) -> li
             timed = len(seconds.get(epoch, ())) == len(here)
             at = float(np.median(seconds[epoch])) if timed else None
             points.append(
-                CurvePoint(level=label, epoch=epoch, seconds=at, mean=float(here.mean()), low=low, high=high, n=len(here))
+                CurvePoint(
+                    level=label, epoch=epoch, seconds=at, mean=float(here.mean()), low=low, high=high, n=len(here)
+                )
             )
     return points
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
+from analysis import units
 from analysis.verdict import Comparison, Interval, Verdict
-from reports import words
 from reports.labels import Labels
 from reports.palette import swatch
 from reports.whisker import axis, header, whisker
@@ -60,20 +60,18 @@ def differences(verdict: Verdict, labels: Labels, *, best_only: bool) -> EffectT
     order = {level.label: place for place, level in enumerate(verdict.levels)}
     best = verdict.levels[0].label
     # Of two levels the better one is the yardstick, so that every row reads "worse by".
-    turned = [
-        against(c, min((c.a, c.b), key=lambda label: order.get(label, len(order)))) for c in verdict.comparisons
-    ]
+    turned = [against(c, min((c.a, c.b), key=lambda label: order.get(label, len(order)))) for c in verdict.comparisons]
     if best_only:
         turned = [c for c in turned if c.b == best]
     turned.sort(key=lambda c: (order.get(c.b, 0), order.get(c.a, 0)))
     metric = verdict.goal.metric
-    return _table(
-        [(c.a, c.b, c.difference, c.interval, c.p, c.p_adjusted) for c in turned],
-        labels,
-        none=0.0,
-        text=lambda x: words.gap(x, metric),
-        place=float,
+    drawn = [(c.a, c.b, c.difference, c.interval, c.p, c.p_adjusted) for c in turned]
+    words = _Words(
+        size=lambda x, spread: units.gap(x, metric, spread=spread, signed=True),
+        end=lambda x, spread: units.number(x, metric, spread=spread),
+        tick=lambda x: units.target(x, metric).removesuffix(" %"),
     )
+    return _table(drawn, labels, none=0.0, words=words, place=float)
 
 
 def speeds(verdict: Verdict, labels: Labels) -> EffectTable | None:
@@ -81,7 +79,17 @@ def speeds(verdict: Verdict, labels: Labels) -> EffectTable | None:
     if not verdict.speed:
         return None
     rows = [(s.a, s.b, s.ratio, s.interval, s.p, s.p_adjusted) for s in verdict.speed if s.ratio > 0]
-    return _table(rows, labels, none=1.0, text=words.ratio, place=lambda x: math.log2(max(x, 1e-9)))
+    words = _Words(size=lambda x, _: units.ratio(x), end=lambda x, _: units.factor(x), tick=lambda x: f"{2**x:.3g}x")
+    return _table(rows, labels, none=1.0, words=words, place=lambda x: math.log2(max(x, 1e-9)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Words:
+    """How a table writes its numbers: a size and an interval's end, given its half width, and a tick of the axis."""
+
+    size: Callable[[float, float | None], str]
+    end: Callable[[float, float | None], str]
+    tick: Callable[[float], str]
 
 
 def _table(
@@ -89,7 +97,7 @@ def _table(
     labels: Labels,
     *,
     none: float,
-    text: Callable[[float | None], str],
+    words: _Words,
     place: Callable[[float], float],
 ) -> EffectTable | None:
     """The rows as words and whiskers; ``none`` is the value of "no difference", ``place`` takes a value onto the axis."""
@@ -104,20 +112,28 @@ def _table(
     shown = []
     for a, b, size, interval, p, p_adjusted in rows:
         low, high = interval
+        spread = units.half_width(interval)
         shown.append(
             EffectRow(
                 a=a,
                 b=b,
                 a_swatch=swatch(labels.place(a)),
                 b_swatch=swatch(labels.place(b)),
-                size=text(size),
-                interval=words.interval(interval, text),
+                size=words.size(size, spread),
+                interval=units.interval(interval, _with(words.end, spread)),
                 strip=Markup(whisker(scale, place(size), placed(interval))),
-                p=words.p_value(p),
-                p_adjusted=words.p_value(p_adjusted),
+                p=_bare(p),
+                p_adjusted=_bare(p_adjusted),
                 clear=(low is not None and low > none) or (high is not None and high < none),
             )
         )
-    ticks = scale.ticks()
-    back = ticks if place(2.0) == 2.0 else [2.0**tick for tick in ticks]
-    return EffectTable(head=Markup(header(scale, [text(tick) for tick in back])), rows=shown)
+    return EffectTable(head=Markup(header(scale, [words.tick(tick) for tick in scale.ticks()])), rows=shown)
+
+
+def _bare(p: float) -> str:
+    """A p-value without the letter, which stands at the head of its column."""
+    return units.p_value(p).removeprefix("p ").removeprefix("= ")
+
+
+def _with(text: Callable[[float, float | None], str], spread: float | None) -> Callable[[float], str]:
+    return lambda x: text(x, spread)

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis import units
 from analysis.ledger import Question
 from analysis.records import TrialRecord
 
@@ -38,7 +39,7 @@ def environment(question: Question, records: Sequence[TrialRecord]) -> list[Fact
     facts: list[Fact] = []
     hardware = raw.get("hardware")
     if isinstance(hardware, Mapping):
-        facts += [(name.replace("_", " "), _hardware(name, value)) for name, value in hardware.items()]
+        facts += [(name.removesuffix("_bytes").replace("_", " "), _hardware(name, value)) for name, value in hardware.items()]
     elif hardware is not None:
         facts.append(("hardware", text(hardware)))
     else:
@@ -47,7 +48,9 @@ def environment(question: Question, records: Sequence[TrialRecord]) -> list[Fact
     if not isinstance(versions, Mapping):
         versions = {name: version for record in records for name, version in record.versions.items()}
     facts += [(str(name), text(version)) for name, version in versions.items()]
-    facts += [(name, text(raw[name])) for name in ("source", "lane", "concurrency", "threads") if raw.get(name) is not None]
+    facts += [
+        (name, text(raw[name])) for name in ("source", "lane", "concurrency", "threads") if raw.get(name) is not None
+    ]
     lanes = _seen([record.lane for record in records])
     if lanes and lanes != [raw.get("lane")]:
         facts.append(("lanes used", ", ".join(lanes)))
@@ -87,7 +90,7 @@ def text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return units.label(value)
     if isinstance(value, list | tuple):
         return ", ".join(text(item) for item in value) or "none"
     if isinstance(value, Mapping):
@@ -101,7 +104,7 @@ def _pairs(value: Any) -> list[Fact]:
 
 def _hardware(name: str, value: Any) -> str:
     if name.endswith("_bytes") and isinstance(value, int | float):
-        return f"{value / 1e9:.1f} GB"
+        return units.size(value)
     return text(value)
 
 

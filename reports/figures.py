@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from analysis.ledger import Question
 from analysis.records import Stage, Status, TrialRecord
-from reports.curve_chart import mean_curves, single_curves
+from reports.curve_chart import mean_curves
 from reports.curves import BAND, curve_points, window
 from reports.figure import Figure, figure
+from reports.heat_chart import single_curves
 from reports.labels import Labels
 from reports.palette import swatch
+from reports.parallel import parallel
 from reports.reduce import POINTS, RANDOM, TOP, chosen, score
-from reports.search_chart import parallel, scatter
+from reports.search_chart import scatter
 from reports.space import holes, main_hole
 
 
@@ -47,7 +49,9 @@ def learning(question: Question, records: Sequence[TrialRecord], labels: Labels)
     ]
     if any(point.seconds is not None for point in points):
         timed = {point.level for point in points if point.seconds is not None}
-        words = f"The same over training time, each point at the median of the seconds that the level's finals took to it."
+        words = (
+            "The same over training time, each point at the median of the seconds that the level's finals took to it."
+        )
         if untimed := [label for label in finals if label not in timed]:
             words += f" No seconds are known for {_listed(untimed)}."
         drawn.append(

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from analysis import units
 from analysis.verdict import CostToTarget, LevelResult, Verdict
-from reports import words
 from reports.labels import Labels
 from reports.palette import swatch
-from reports.whisker import axis, header, whisker
+from reports.space import brief
+from reports.whisker import Axis, axis, header, whisker
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,33 +51,30 @@ def level_table(verdict: Verdict, labels: Labels) -> LevelTable:
     shown = [level for level in verdict.levels if level.mean is not None]
     means = [level.mean for level in shown if level.mean is not None]
     scale = axis(means, [level.interval for level in shown if level.interval is not None])
-    rows, before = [], None
-    for level in verdict.levels:
-        strip = ""
-        if scale is not None and level.mean is not None:
-            strip = whisker(scale, level.mean, level.interval)
-        row = _level_row(level, metric, labels, Markup(strip), level.rank_group != before)
-        before = level.rank_group
-        rows.append(row)
-    head = Markup(header(scale, [words.value(tick, metric) for tick in scale.ticks()]) if scale else "")
-    return LevelTable(head=head, rows=rows)
+    before = [None, *(level.rank_group for level in verdict.levels)]
+    rows = [
+        _row(level, metric, labels, scale, first=level.rank_group != rank)
+        for level, rank in zip(verdict.levels, before, strict=False)
+    ]
+    head = header(scale, [units.target(tick, metric) for tick in scale.ticks()]) if scale else ""
+    return LevelTable(head=Markup(head), rows=rows)
 
 
-def _level_row(level: LevelResult, metric: str, labels: Labels, strip: Markup, first: bool) -> LevelRow:
+def _row(level: LevelResult, metric: str, labels: Labels, scale: Axis | None, *, first: bool) -> LevelRow:
     cost, cost_interval, reached = _cost(level.cost_to_target)
+    strip = whisker(scale, level.mean, level.interval) if scale is not None and level.mean is not None else ""
+    spread = units.half_width(level.interval)
     return LevelRow(
         rank=level.rank_group,
         first=first,
         label=level.label,
         swatch=swatch(labels.place(level.label)),
         point=[
-            (path.split(".")[-1], path, words.plain(value))
-            for path, value in level.point.items()
-            if path not in level.level
+            (units.name(path), path, brief(value)) for path, value in level.point.items() if path not in level.level
         ],
-        mean=words.value(level.mean, metric),
-        interval=words.interval(level.interval, lambda x: words.value(x, metric)),
-        strip=strip,
+        mean=units.value(level.mean, metric, spread=spread),
+        interval=units.interval(level.interval, lambda x: units.number(x, metric, spread=spread)),
+        strip=Markup(strip),
         n=level.n,
         diverged=level.diverged,
         lost=level.lost,
@@ -91,10 +89,10 @@ def _level_row(level: LevelResult, metric: str, labels: Labels, strip: Markup, f
 def _cost(cost: CostToTarget | None) -> tuple[str, str, str]:
     """Cost to target, its interval, and how many reached it, as words."""
     if cost is None:
-        return "–", "", ""
+        return units.DASH, "", ""
     reached = f"{cost.reached} of {cost.n} reached it"
     if cost.seconds is not None:
-        return words.seconds(cost.seconds), words.interval(cost.interval, words.seconds), reached
+        return units.seconds(cost.seconds), units.interval(cost.interval, units.seconds), reached
     if cost.samples is not None:
-        return f"{words.count(cost.samples)} samples", "", reached
-    return "–", "", reached
+        return f"{units.count(cost.samples)} samples", "", reached
+    return units.DASH, "", reached

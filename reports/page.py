@@ -9,17 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis import units
 from analysis.ledger import Question, read_ledger, read_question
 from analysis.records import TrialRecord
+from analysis.redact import redact, redact_all
 from analysis.verdict import Verdict
-from reports import facts, figures, trials, words
+from reports import facts, figures, trials
 from reports.bundle import javascript
 from reports.effects import differences, speeds
 from reports.labels import Labels
 from reports.levels import level_table
 from reports.palette import swatches, swatches_dark
 from reports.policy import policy
-from reports.redact import redact, redact_all
 from reports.tally import tally
 
 if TYPE_CHECKING:
@@ -40,31 +41,36 @@ def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict,
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     scripts = [javascript(), script] if learning or search else [script]
     style = _style()
-    return _environment().get_template("page.html.j2").render(
-        policy=Markup(policy(scripts=scripts, styles=[style])),
-        style=Markup(style),
-        scripts=[Markup(text) for text in scripts],
-        question=question,
-        verdict=verdict,
-        target=words.value(question.goal.target, question.goal.metric),
-        smallest_gap=_gap(verdict),
-        tally=tally(question, records),
-        levels=level_table(verdict, labels),
-        against_best=differences(verdict, labels, best_only=True),
-        all_pairs=differences(verdict, labels, best_only=False),
-        speeds=speeds(verdict, labels),
-        learning=learning,
-        search=search,
-        trial_head=trials.head(records, question.goal),
-        trial_rows=trials.rows(records, question.goal, labels),
-        lost=trials.rows(trials.lost(records), question.goal, labels),
-        folded=len(records) > FOLDED,
-        differences=facts.differences(question),
-        recipe=facts.recipe(question),
-        searched=facts.searched(question),
-        environment=facts.environment(question, records),
-        commands=facts.commands(question, folder),
-        links=facts.links(question),
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            policy=Markup(policy(scripts=scripts, styles=[style])),
+            style=Markup(style),
+            scripts=[Markup(text) for text in scripts],
+            question=question,
+            verdict=verdict,
+            confidence=f"{100 * verdict.confidence:g}\u00a0%",
+            target=units.target(question.goal.target, question.goal.metric),
+            smallest_gap=_gap(verdict),
+            tally=tally(question, records),
+            levels=level_table(verdict, labels),
+            against_best=differences(verdict, labels, best_only=True),
+            all_pairs=differences(verdict, labels, best_only=False),
+            speeds=speeds(verdict, labels),
+            learning=learning,
+            search=search,
+            trial_head=trials.head(records, question.goal),
+            trial_rows=trials.rows(records, question.goal, labels),
+            lost=trials.rows(trials.lost(records), question.goal, labels),
+            folded=len(records) > FOLDED,
+            differences=facts.differences(question),
+            recipe=facts.recipe(question),
+            searched=facts.searched(question),
+            environment=facts.environment(question, records),
+            commands=facts.commands(question, folder),
+            links=facts.links(question),
+        )
     )
 
 
@@ -102,7 +108,7 @@ def replace(path: Path, text: str) -> Path:
 
 def _gap(verdict: Verdict) -> str:
     gap = verdict.smallest_detectable_gap
-    return "" if gap is None else words.value(gap, verdict.goal.metric)
+    return "" if gap is None else units.gap(gap, verdict.goal.metric)
 
 
 def _style() -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analysis import units
 from analysis.ledger import Question
 from analysis.records import Scalar, TrialRecord
 from reports.curves import number
@@ -35,6 +36,11 @@ class Hole:
                 return None
             x, low, high = math.log(x), math.log(low), math.log(high)
         return 0.5 if high == low else (x - low) / (high - low)
+
+
+def brief(value: Scalar) -> str:
+    """A value of a hole in few digits: a tuned 5.58136e-4 is 5.58e-4 to a reader."""
+    return units.label(float(f"{value:.3g}") if isinstance(value, float) else value)
 
 
 def holes(question: Question, records: Sequence[TrialRecord]) -> list[Hole]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analysis import units
 from analysis.ledger import Goal
 from analysis.records import Status, TrialRecord
-from reports import words
 from reports.labels import Labels
 from reports.palette import swatch
 from reports.reduce import score
+from reports.space import brief
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +39,7 @@ class TrialRow:
 
 def head(records: Sequence[TrialRecord], goal: Goal) -> list[tuple[str, str]]:
     """(short name, full name) of the columns of ``TrialRow.cells``."""
-    points = [(path.split(".")[-1], path) for path in point_paths(records)]
+    points = [(units.name(path), path) for path in point_paths(records)]
     metric = goal.metric
     fixed = [("validation", f"val/{metric} at the chosen epoch"), ("test", f"test/{metric} at the chosen epoch")]
     return [("seed", "seed"), *points, *fixed, ("epochs", "epochs trained"), ("time", "training seconds")]
@@ -71,15 +72,15 @@ def _row(record: TrialRecord, paths: Sequence[str], goal: Goal, labels: Labels) 
     for path in paths:
         value = record.point.get(path)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            cells.append(_number(value, words.plain(value)))
+            cells.append(_number(value, brief(value)))
         else:
-            text = "–" if value is None else words.plain(value)
+            text = "–" if value is None else brief(value)
             cells.append(Cell(text=text, key=text, numeric=False))
     validation = score(record, goal)
-    cells.append(_number(validation, words.value(validation, metric)))
-    cells.append(_number(test, words.value(test, metric)))
+    cells.append(_number(validation, units.value(validation, metric)))
+    cells.append(_number(test, units.value(test, metric)))
     cells.append(_number(record.epochs, str(record.epochs)))
-    cells.append(_number(record.cost.seconds, words.seconds(record.cost.seconds)))
+    cells.append(_number(record.cost.seconds, units.seconds(record.cost.seconds)))
     return TrialRow(
         id=record.id,
         label=label,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 
@@ -77,8 +78,10 @@ def whisker(scale: Axis, middle: float, interval: Interval | None) -> str:
 def header(scale: Axis, texts: Sequence[str]) -> str:
     """The axis for the head of the column: a label for each of its ticks; ``texts`` are made from ``ticks()``."""
     parts = []
-    for tick, text in zip(scale.ticks(), texts, strict=True):
-        parts.append(f'<text x="{scale.at(tick)}%" y="12" text-anchor="middle">{text}</text>')
+    for place, (tick, text) in enumerate(zip(scale.ticks(), texts, strict=True)):
+        # On a phone there is room for the two outermost alone.
+        name = ' class="inner"' if 0 < place < len(texts) - 1 else ""
+        parts.append(f'<text x="{scale.at(tick)}%" y="12" text-anchor="middle"{name}>{escape(text)}</text>')
     return _svg(parts, 16)
 
 
