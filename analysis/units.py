@@ -117,6 +117,12 @@ def seconds(x: float | None) -> str:
     raise AssertionError(f"{x} s is a minute or longer and has no unit")
 
 
+def seconds_interval(ends: Interval | None) -> str:
+    """``[0.55, 0.87]`` below a minute, else with the units of each end."""
+    below = ends is not None and all(x is None or abs(x) < 59.5 for x in ends)
+    return interval(ends, lambda x: seconds(x).removesuffix(" s") if below else seconds(x))
+
+
 def p_value(p: float | None, relation: str = "=") -> str:
     """``p = 0.41``, ``p = 0.012``, ``p < 0.001``; with ``≥`` as the relation it is rounded down, so that it stays true."""
     if p is None:

@@ -182,6 +182,9 @@ def test_intervals() -> None:
     assert units.interval((0.972, 0.984), lambda x: units.number(x, "accuracy")) == "[97.2, 98.4]"
     assert units.interval((None, None), str) == "[−∞, ∞]"
     assert units.interval(None, str) == ""
+    assert units.seconds_interval((0.55, 8.7)) == "[0.55, 8.7]"
+    assert units.seconds_interval((42.0, 70.0)) == "[42 s, 1 min 10 s]"
+    assert units.seconds_interval((0.5, None)) == "[0.50, ∞]"
     assert units.half_width((1.0, 4.0)) == 1.5
     assert units.half_width((None, 4.0)) is None
     assert units.half_width(None) is None
