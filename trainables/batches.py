@@ -27,3 +27,14 @@ def shuffled(tensors: Tensors, size: int, generator: torch.Generator) -> Iterato
 def split(tensors: Tensors, size: int) -> Iterator[Tensors]:
     """Views of ``size`` samples in the order in which they lie; the last holds what is left over."""
     return zip(*(tensor.split(size) for tensor in tensors), strict=True)  # type: ignore[no-untyped-call]
+
+
+def parts(batch: Tensors, limit: int) -> Iterator[Tensors]:
+    """Views of a batch in as few parts as hold at most ``limit`` samples each, of sizes that differ by one at most.
+
+    Even parts, so that no micro-batch is left with a single sample, which BatchNorm could not use.
+    """
+    count = -(-len(batch[-1]) // limit)
+    if count == 1:
+        return iter((batch,))
+    return zip(*(tensor.tensor_split(count) for tensor in batch), strict=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from trainables.batches import shuffled, split
+from trainables.batches import parts, shuffled
 from trainables.evaluate import evaluate, total
 from trainables.run import Run
 from trainables.seeds import generator, seeded
@@ -86,7 +86,7 @@ def _train(run: Run) -> dict[str, float]:
     norm_sum = torch.zeros((), device=run.device, dtype=torch.float64)
     for batch in shuffled(run.splits.train, plan.batch_size, generator(run.seeds.order, run.epoch)):
         size = len(batch[-1])
-        for *inputs, target in split(batch, plan.micro_batch):
+        for *inputs, target in parts(batch, plan.micro_batch):
             with recipe.precision.autocast(run.device):
                 loss = total(run.loss(module(*inputs), target), len(target))
             (loss / size).backward()  # type: ignore[no-untyped-call]
