@@ -1,0 +1,30 @@
+"""Configuration as text and as JSON."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from trainables import EMA, FP32, SGD, AdamW, Recipe
+from trainables.describe import label, plain, text
+from trainables.metrics import accuracy
+from trainables.models import MLP
+
+
+def test_labels_name_what_is_special() -> None:
+    assert label(64) == 64
+    assert label(None) is None
+    assert label(AdamW()) == "AdamW"
+    assert label(SGD(momentum=0.9)) == "SGD(momentum=0.9)"
+    assert label((64, 64)) == "(64, 64)"
+    assert label((64,)) == "(64,)"
+    assert text(partial(accuracy, 1, k=2)) == "accuracy(1, k=2)"
+    assert text(FP32()) == "FP32"
+
+
+def test_plain_tells_every_setting_apart_and_nothing_else() -> None:
+    base = Recipe(model=MLP(widths=(8,)), optimizer=AdamW(lr=1e-3))
+    assert plain(base) == plain(Recipe(model=MLP(widths=(8,)), optimizer=AdamW(lr=1e-3)))
+    assert plain(base) != plain(Recipe(model=MLP(widths=(9,)), optimizer=AdamW(lr=1e-3)))
+    assert plain(base) != plain(Recipe(model=MLP(widths=(8,)), optimizer=SGD(lr=1e-3)))
+    assert plain(EMA())["decay"] == 0.999
+    assert plain(accuracy) == "accuracy"

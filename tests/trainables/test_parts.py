@@ -1,0 +1,162 @@
+"""Parts against torch's own and against their definitions."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from trainables import EMA, SGD, AdamW, ClipNorm, Constant, Cosine, CrossEntropy, MeanSquaredError, accuracy
+from trainables.averages import Averaged
+from trainables.metrics import absolute_error
+from trainables.models import MLP
+from trainables.optimizers import Optimizer
+from trainables.task import Shape
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)).double()
+
+
+def stepped(module: nn.Module, optimizer: torch.optim.Optimizer, number: int) -> None:
+    x = torch.sin(torch.arange(24, dtype=torch.float64).reshape(6, 4) + number)
+    optimizer.zero_grad()
+    module(x).square().mean().backward()
+    optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"),
+    [
+        (
+            AdamW(lr=0.01, betas=(0.8, 0.95), weight_decay=0.1),
+            lambda p: torch.optim.AdamW(p, 0.01, (0.8, 0.95), weight_decay=0.1),
+        ),
+        (SGD(lr=0.1), lambda p: torch.optim.SGD(p, 0.1)),
+        (
+            SGD(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+            lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+        ),
+    ],
+)
+def test_optimizers_are_torch_s(mine: Optimizer, theirs: type[torch.optim.Optimizer]) -> None:
+    a, b = network(), network()
+    first, second = mine.build(a.parameters()), theirs(b.parameters())  # type: ignore[call-arg]
+    for number in range(10):
+        stepped(a, first, number)
+        stepped(b, second, number)
+    for p, q in zip(a.parameters(), b.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=0, atol=1e-12)
+
+
+def test_cosine_without_warm_up_is_torch_s() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
+    scheduler = CosineAnnealingLR(optimizer, T_max=20, eta_min=0.1)
+    for step in range(20):
+        assert Cosine(floor=0.1)(step / 20) == pytest.approx(scheduler.get_last_lr()[0], abs=1e-12)
+        optimizer.step()
+        scheduler.step()
+
+
+@given(st.floats(0, 0.99), st.floats(0, 1), st.floats(0, 1))
+def test_schedules_stay_between_nothing_and_the_peak(warmup: float, floor: float, progress: float) -> None:
+    for schedule in (Cosine(warmup=warmup, floor=floor), Constant(warmup=warmup)):
+        assert -1e-12 <= schedule(progress) <= 1 + 1e-12
+    assert Constant(warmup=warmup)(1.0) == 1.0
+    assert Cosine(warmup=warmup, floor=floor)(1.0) == pytest.approx(floor, abs=1e-9)
+
+
+def test_warm_up_rises_evenly_and_meets_the_cosine() -> None:
+    schedule = Cosine(warmup=0.2)
+    assert [schedule(p) for p in (0.0, 0.05, 0.1, 0.2)] == pytest.approx([0.0, 0.25, 0.5, 1.0])
+
+
+def test_ema_without_warm_up_is_torch_s() -> None:
+    module = network()
+    optimizer = SGD(lr=0.1, momentum=0.9).build(module.parameters())
+    mine: Averaged = EMA(decay=0.9, warmup=False).build(module)
+    theirs = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    for number in range(8):
+        stepped(module, optimizer, number)
+        mine.update()
+        theirs.update_parameters(module)
+    floating = {name: value for name, value in mine.module.state_dict().items() if value.is_floating_point()}
+    for name, value in floating.items():
+        torch.testing.assert_close(value, theirs.module.state_dict()[name], rtol=0, atol=1e-12)
+
+
+def test_ema_s_warm_up_follows_its_formula_and_survives_a_reload() -> None:
+    module = nn.Linear(1, 1, bias=False).double()
+    average: Averaged = EMA(decay=0.99).build(module)
+    value = module.weight.item()
+    expected = value
+    for update in range(1, 40):
+        module.weight.data.fill_(value + update)
+        average.update()
+        decay = min(0.99, (1 + update) / (10 + update))
+        expected = decay * expected + (1 - decay) * (value + update)
+        if update == 20:
+            state = average.state()
+            average = EMA(decay=0.99).build(module)
+            average.load(state)
+    assert average.module.state_dict()["weight"].item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_clip_norm_reports_the_norm_before() -> None:
+    parameter = nn.Parameter(torch.zeros(2))
+    parameter.grad = torch.tensor([3.0, 4.0])
+    assert ClipNorm(1.0)([parameter]).item() == pytest.approx(5.0)
+    assert parameter.grad.norm().item() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_losses_and_metrics_are_their_definitions() -> None:
+    logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+    classes = torch.tensor([0, 1])
+    by_hand = -(2 - math.log(math.exp(2) + 2) + 0 - math.log(math.e + 2)) / 2
+    assert CrossEntropy()(logits, classes).item() == pytest.approx(by_hand, rel=1e-12)
+    assert accuracy(logits, classes).tolist() == [1.0, 0.0]
+    output, target = torch.tensor([[1.0], [4.0]]), torch.tensor([2.0, 2.0])
+    assert MeanSquaredError()(output, target).item() == pytest.approx(2.5)
+    assert absolute_error(output, target).tolist() == [1.0, 2.0]
+    wide = torch.tensor([[1.0, 3.0], [0.0, 0.0]])
+    assert absolute_error(wide, torch.zeros(2, 2)).tolist() == [2.0, 0.0]
+
+
+def test_the_mlp_takes_its_sizes_from_the_data() -> None:
+    model = MLP(widths=(5, 7)).adapted(Shape(inputs=(2, 3), outputs=4))
+    module = model.build()
+    assert module(torch.zeros(10, 2, 3)).shape == (10, 4)
+    assert sum(p.numel() for p in module.parameters()) == 6 * 5 + 5 + 5 * 7 + 7 + 7 * 4 + 4
+    assert MLP(widths=(), inputs=3, outputs=2).build()(torch.zeros(1, 3)).shape == (1, 2)
+    with pytest.raises(ValueError, match="lacks inputs or outputs"):
+        MLP().build()
+    with pytest.raises(ValueError, match="at least 1"):
+        MLP(widths=(0,), inputs=2, outputs=2).build()
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        (AdamW(lr=0), "lr 0"),
+        (AdamW(weight_decay=-1), "weight_decay -1"),
+        (AdamW(betas=(0.9, 1.0)), "betas"),
+        (AdamW(eps=0), "eps 0"),
+        (SGD(momentum=1.5), "momentum 1.5"),
+        (SGD(nesterov=True), "nesterov"),
+        (Cosine(warmup=1.0), "warmup 1.0"),
+        (Cosine(floor=2.0), "floor 2.0"),
+        (EMA(decay=1.0), "decay 1.0"),
+        (ClipNorm(-1.0), "ClipNorm -1.0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_said(part: Optimizer, said: str) -> None:
+    conflicts = list(part.conflicts())
+    assert len(conflicts) == 1
+    assert said in conflicts[0]
