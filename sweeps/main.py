@@ -1,4 +1,204 @@
-"""x"""
+"""From a sweep's file to its answer: options, checks, the race, the page."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps import options as command_line
+from sweeps.engine import ledger, question, rehearsal
+from sweeps.engine.drive import drive, finished
+from sweeps.engine.errors import QuestionError
+from sweeps.engine.estimate import estimate
+from sweeps.engine.lanes import solo
+from sweeps.engine.machine import Machine, one_root
+from sweeps.engine.spec import Sweep
+from trainables import ConflictError
+
+if TYPE_CHECKING:
+    from analysis.records import TrialRecord
+    from analysis.tracking import Tracker
+
+ANSWERED, WITH_LOSSES, WRONG, INTERRUPTED = 0, 1, 2, 3
+"""Exit statuses; every sweep's ``--help`` says what they mean."""
 
 
-def main(s): ...
+def main(sweep: Sweep, argv: Sequence[str] | None = None) -> None:
+    """Run a sweep from its command line, print the answer, and exit with the status that ``--help`` explains."""
+    script = sys.modules["__main__"]
+    options = command_line.read(
+        sys.argv[1:] if argv is None else argv, program=Path(sys.argv[0]).name, description=script.__doc__
+    )
+    try:
+        with _interruptible():
+            status = _answer(options.question(sweep), options)
+    except (QuestionError, ConflictError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = WRONG
+    except KeyboardInterrupt:
+        print(f"\nInterrupted. Nothing is lost; run the same command to go on:\n  {_command()}", file=sys.stderr)
+        status = INTERRUPTED
+    sys.stdout.flush()
+    sys.exit(status)
+
+
+def _answer(sweep: Sweep, options: command_line.Options) -> int:
+    """Check everything, run what is missing, write and say the answer; the exit status comes back."""
+    from analysis.ledger import FolderError, read_ledger
+    from analysis.tracking import TrackingError, check
+
+    foreign = one_root()
+    if foreign is not None:
+        raise QuestionError(foreign)
+    sweep.check()
+    folder = options.runs / sweep.name
+    try:
+        if not options.fresh:
+            question.match(folder, sweep)
+        if options.dry_run:
+            _show_plan(sweep, folder, [] if options.fresh else read_ledger(folder))
+            return ANSWERED
+        uri = _tracking_uri(options)
+        check(uri)
+        rehearsal.rehearse(sweep)
+        if options.fresh:
+            _move_aside(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with ledger.claimed(folder):
+            return _race(sweep, folder, uri)
+    except (FolderError, TrackingError) as error:
+        raise QuestionError(str(error)) from error
+
+
+def _race(sweep: Sweep, folder: Path, uri: str) -> int:
+    """Everything that starts processes and writes results."""
+    from analysis.ledger import read_ledger, read_question
+    from analysis.tracking import Tracker
+    from reports.console import LiveTable
+
+    known = read_ledger(folder)
+    _show_plan(sweep, folder, known)
+    lane = "solo" if sweep.lane == "auto" else sweep.lane
+    done = finished(sweep, known)
+    concurrency = _started(sweep, lane) if not done else 1
+    machine = Machine.here(_script())
+    stored = question.read(folder) or {}
+    question.store(
+        folder,
+        question.described(sweep, machine)
+        | {
+            "command": _command(),
+            "lane": lane,
+            "concurrency": concurrency if not done else stored.get("concurrency"),
+            "threads": sweep.resources.cpus,
+            "created": stored.get("created") or time.time(),
+            "tracking": stored.get("tracking"),
+        },
+    )
+    tracker = Tracker(uri=uri, question=read_question(folder))
+    try:
+        tracker.sync(known)
+        if not done:
+            with LiveTable(
+                levels=sweep.levels(),
+                heats_per_level=sweep.trials,
+                seeds=sweep.seeds,
+                epochs=sweep.recipe.epochs,
+                metric=sweep.task.goal.metric,
+                mode=sweep.task.goal.mode,
+            ) as table:
+                table.already(known)
+                drive(sweep, folder, lane=lane, concurrency=concurrency, machine=machine, followers=[table, tracker])
+        return _conclude(sweep, folder, tracker)
+    finally:
+        tracker.close()
+        if lane == "solo" and not done:
+            solo.stop()
+
+
+def _conclude(sweep: Sweep, folder: Path, tracker: Tracker) -> int:
+    """Judge, write page and tables, and say the answer; the exit status comes back."""
+    from analysis.judge import judge
+    from analysis.ledger import read_ledger, read_question
+    from analysis.tables import write_tables
+    from reports import console, page
+
+    records = read_ledger(folder)
+    write_tables(folder, records)
+    links = tracker.links()
+    question.store(folder, (question.read(folder) or {}) | {"tracking": links.to_json()})
+    report = page.write(folder)
+    verdict = judge(read_question(folder), records)
+    links = tracker.finish(folder, verdict)
+    console.answer(verdict, report=report, links=links)
+    return WITH_LOSSES if _losses(sweep, records) else ANSWERED
+
+
+def _losses(sweep: Sweep, records: Sequence[TrialRecord]) -> bool:
+    """True when a trial failed, or a final that was planned is not there."""
+    finals = [record for record in records if record.stage == "final" and record.status.settled]
+    return any(record.status.lost for record in records) or len(finals) < len(sweep.levels()) * sweep.seeds
+
+
+def _show_plan(sweep: Sweep, folder: Path, known: Sequence[TrialRecord]) -> None:
+    """What will be run and about how long; what is there already is said."""
+    from reports import console
+
+    concurrency = max(1, len(os.sched_getaffinity(0)) // sweep.resources.cpus) if sweep.lane != "local" else 1
+    about = estimate(sweep, known, concurrency=concurrency)
+    ...
+
+
+def _started(sweep: Sweep, lane: str) -> int:
+    """Trials at once in this lane; Ray is up afterwards where the lane needs it."""
+    if lane == "local":
+        return 1
+    print("Starting Ray …", flush=True)
+    return solo.start(sweep.resources)
+
+
+def _move_aside(folder: Path) -> None:
+    aside = question.move_aside(folder)
+    if aside is not None:
+        print(f"The earlier run is kept in {aside}")
+
+
+def _tracking_uri(options: command_line.Options) -> str:
+    """The option, else MLflow's own variable, else a SQLite file beside the default ``runs``, or inside a folder named by --runs."""
+    given = options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if given:
+        return given
+    folder = Path.cwd() if options.runs == Path("runs") else options.runs.resolve()
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+def _script() -> Path | None:
+    """The sweep's own file."""
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    return Path(file) if file is not None else None
+
+
+def _command() -> str:
+    """The command as it can be typed again."""
+    return shlex.join(["python", *sys.argv])
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends a sweep as Ctrl-C does."""
+
+    def interrupt(signum: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

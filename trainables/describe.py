@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
@@ -47,9 +48,9 @@ def text(value: Any, own: Callable[[Any], str | None] = lambda _: None) -> str:
     if isinstance(value, partial):
         settings = [text(item, own) for item in value.args] + [f"{k}={text(v, own)}" for k, v in value.keywords.items()]
         return f"{name_of(value.func)}({', '.join(settings)})"
-    if callable(value):
-        return name_of(value)
-    return repr(value) if isinstance(value, str) else str(value)
+    if isinstance(value, str):
+        return repr(value)
+    return name_of(value) if _named(value) or _anonymous(value) else str(value)
 
 
 def plain(value: Any) -> Any:
@@ -72,8 +73,10 @@ def plain(value: Any) -> Any:
         return {"": name_of(value.func), "args": plain(value.args), "keywords": plain(value.keywords)}
     if isinstance(value, Path):
         return str(value)
-    if callable(value):
+    if _named(value):
         return name_of(value)
+    if _anonymous(value):
+        return {"": name_of(type(value))} | {str(key): plain(item) for key, item in vars(value).items()}
     return repr(value)
 
 
@@ -82,8 +85,18 @@ def join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def name_of(value: Callable[..., Any] | type) -> str:
-    """The bare name of a class or function, the same whether its file was run or imported."""
+def _named(value: object) -> bool:
+    """True for classes and functions."""
+    return isinstance(value, type) or inspect.isroutine(value)
+
+
+def _anonymous(value: object) -> bool:
+    """True for objects whose text is their address, which is another one in every process."""
+    return type(value).__repr__ == object.__repr__
+
+
+def name_of(value: object) -> str:
+    """The bare name of a class or function, of any other object its class's; the same whether its file was run or imported."""
     name = getattr(value, "__qualname__", None)
     return name if isinstance(name, str) else type(value).__qualname__
 

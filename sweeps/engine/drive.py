@@ -17,6 +17,12 @@ from sweeps.engine.spec import Sweep
 from sweeps.engine.trial import Runner
 
 
+def finished(sweep: Sweep, known: Sequence[TrialRecord]) -> bool:
+    """True when the ledger holds all that the sweep asks for, so that nothing need be started."""
+    programme = Programme(sweep, known, spent=lambda: 0.0, concurrency=1)
+    return programme.next() is None and programme.done
+
+
 def drive(
     sweep: Sweep, folder: Path, *, lane: str, concurrency: int, machine: Machine, followers: Sequence[Follower]
 ) -> list[TrialRecord]:

@@ -169,7 +169,7 @@ def _resolve(value: Any, filler: Filler, path: Path) -> Any:
 def option(hole: Each | Choice, wanted: Scalar) -> Any:
     """The option with this label. Raises KeyError when there is none."""
     for candidate in hole.options:
-        if name(candidate) == wanted and isinstance(name(candidate), bool) == isinstance(wanted, bool):
+        if name(candidate) == wanted:
             return candidate
     raise KeyError(f"{wanted!r} is none of {', '.join(str(name(candidate)) for candidate in hole.options)}")
 

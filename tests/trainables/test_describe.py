@@ -28,3 +28,18 @@ def test_plain_tells_every_setting_apart_and_nothing_else() -> None:
     assert plain(base) != plain(Recipe(model=MLP(widths=(8,)), optimizer=SGD(lr=1e-3)))
     assert plain(EMA())["decay"] == 0.999
     assert plain(accuracy) == "accuracy"
+
+
+class Plain:
+    """A class of the user's own that is no dataclass."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+
+    def __call__(self) -> int:
+        return self.width
+
+
+def test_objects_without_a_text_of_their_own_are_told_apart_by_what_they_hold() -> None:
+    assert plain(Plain(3)) == plain(Plain(3)) != plain(Plain(4))
+    assert text(Plain(3)) == "Plain"

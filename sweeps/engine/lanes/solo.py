@@ -7,8 +7,10 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from sweeps.engine.errors import QuestionError
 from sweeps.engine.job import Job
 from sweeps.engine.race import Race
 from sweeps.engine.spec import Resources
@@ -62,41 +64,69 @@ def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int) -
         )
 
 
-def start(cpus: int | None = None) -> int:
-    """Start Ray on this machine, or join the cluster that ``RAY_ADDRESS`` names; the number of its CPUs comes back."""
+def start(resources: Resources) -> int:
+    """Start Ray on this machine, or join the cluster that ``RAY_ADDRESS`` names; how many trials it holds at once comes back.
+
+    Raises QuestionError, with the sum, when it cannot hold one.
+    """
     _quiet()
     import ray
 
+    joins = "RAY_ADDRESS" in os.environ
     if not ray.is_initialized():
         ray.init(
-            num_cpus=cpus if "RAY_ADDRESS" not in os.environ else None,
-            include_dashboard=False,
+            num_cpus=None if joins else len(os.sched_getaffinity(0)),
+            include_dashboard=False if not joins else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            configure_logging=False,
         )
-    return int(ray.cluster_resources().get("CPU", 1))
+        _protect_token()
+    return capacity(resources, ray.cluster_resources())
+
+
+def stop() -> None:
+    """Leave Ray; what this process started of it ends."""
+    import ray
+
+    ray.shutdown()
+
+
+def capacity(resources: Resources, there: Mapping[str, float]) -> int:
+    """Trials at once: what the cluster has over what one takes."""
+    cpus, gpus = int(there.get("CPU", 0)), there.get("GPU", 0.0)
+    fits = [cpus // resources.cpus] + ([int(gpus / resources.gpus)] if resources.gpus else [])
+    if min(fits) < 1:
+        wants = f"{resources.cpus} CPUs and {resources.gpus:g} GPUs"
+        raise QuestionError(
+            f"a trial takes {wants}, Ray has {cpus} CPUs and {gpus:g} GPUs in all; lower the sweep's resources"
+        )
+    return min(fits)
+
+
+def _protect_token() -> None:
+    """Ray writes its token readable by everybody on the machine; it is for its owner alone."""
+    token = Path.home() / ".ray" / "auth_token"
+    if token.exists() and token.stat().st_uid == os.getuid():
+        token.chmod(0o600)
 
 
 def _quiet() -> None:
     """Settings that Ray reads from the environment, unless the user has set them."""
     settings = {
-        "RAY_TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         # Our own handler says how to go on; Tune's would only stop the run and save a state that is not used.
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         # Twice the driver's cost, for files that the ledger replaces.
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
         "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-        "TUNE_MAX_LEN_IDENTIFIER": "40",
         # Ray runs its workers at nice 15, so that anything else on the machine starves them.
         "RAY_worker_niceness": "0",
         # Ray's memory monitor ends a worker with an error that ends the whole Tuner run; the kernel ends only the process.
         "RAY_memory_monitor_refresh_ms": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "RAY_DEDUP_LOGS": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
     }
+    if "RAY_ADDRESS" not in os.environ:
+        settings["RAY_AUTH_MODE"] = "token"
     for name, value in settings.items():
         os.environ.setdefault(name, value)
     for name in ("ray", "ray.tune", "ray.train"):

@@ -1,0 +1,60 @@
+"""A first step of every model in the sweep, in the driver, before anything is started."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sweeps.engine.errors import QuestionError
+from sweeps.engine.spec import Sweep
+from trainables import Recipe
+from trainables.describe import plain
+from trainables.errors import ConflictError
+
+if TYPE_CHECKING:
+    from trainables import Splits
+
+
+def rehearse(sweep: Sweep) -> None:
+    """Load the data, and put one small batch through forward, loss, backward and metrics for each distinct model.
+
+    What would fail in every trial fails here, once. Raises ConflictError for data and settings that cannot be trained, and
+    QuestionError, with the user's own traceback, for a model, loss or metric that raises.
+    """
+    splits = sweep.task.load(sweep.seed)
+    seen: list[object] = []
+    for level in sweep.levels():
+        recipe = sweep.corner(level, 0)
+        if plain(recipe.model) not in seen:
+            seen.append(plain(recipe.model))
+            _step(sweep, replace(recipe, seed=sweep.heat_seeds()), splits)
+
+
+def _step(sweep: Sweep, recipe: Recipe, splits: Splits) -> None:
+    import torch
+
+    from trainables.evaluate import evaluate, total
+    from trainables.run import Run
+
+    try:
+        run = Run.start(sweep.task, recipe, splits=splits, device=torch.device("cpu"))
+        batch = tuple(tensor[: min(4, run.plan.micro_batch)] for tensor in run.splits.train)
+        loss = total(run.loss(run.module(*batch[:-1]), batch[-1]), len(batch[-1]))
+        loss.backward()  # type: ignore[no-untyped-call]
+        evaluate(
+            run.module,
+            batch,
+            loss=run.loss,
+            metrics=sweep.task.metrics,
+            precision=recipe.precision,
+            size=len(batch[-1]),
+        )
+    except ConflictError:
+        raise
+    except Exception as error:
+        frames = traceback.format_exception(error)
+        raise QuestionError(
+            f"the first step of task {sweep.task.name!r} with {plain(recipe.model)} raises "
+            f"{type(error).__name__}: {error}\n\n{''.join(frames[-4:]).rstrip()}"
+        ) from error

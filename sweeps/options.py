@@ -1,0 +1,179 @@
+"""The options that every sweep takes, and what they change in the question."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sweeps.engine.errors import QuestionError
+from sweeps.engine.spec import LANES, Sweep
+from trainables import Task
+
+QUICK_TRIALS, QUICK_SEEDS, QUICK_EPOCHS = 4, 3, 5
+"""What ``--quick`` cuts a sweep down to: enough to see every part of it work, not enough seeds to tell levels apart."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """The command line, read."""
+
+    dry_run: bool
+    quick: bool
+    fresh: bool
+    runs: Path
+    tracking_uri: str | None
+    task: str | None
+    data: str | None
+    workers: int
+    lane: str | None
+    trials: int | None
+    epochs: int | None
+    seeds: int | None
+    budget: float | None
+
+    def question(self, sweep: Sweep) -> Sweep:
+        """The sweep as these options change it. Raises QuestionError for an option that cannot be followed."""
+        if self.workers != 1:
+            raise QuestionError(f"--workers {self.workers}: a trial runs on one worker here; leave the option out")
+        task = self._task(sweep.task)
+        if self.quick:
+            sweep = _quick(sweep)
+        changes: dict[str, Any] = {"task": task, "name": self._name(sweep, task)}
+        if self.epochs is not None:
+            changes["recipe"] = replace(sweep.recipe, epochs=self.epochs)
+        if self.trials is not None:
+            if sweep.search is None:
+                raise QuestionError(f"--trials {self.trials}: this sweep has nothing to search; leave the option out")
+            changes["search"] = replace(sweep.search, trials=self.trials)  # type: ignore[type-var]
+        if self.seeds is not None:
+            changes["seeds"] = self.seeds
+        if self.lane is not None:
+            changes["lane"] = self.lane
+        if self.budget is not None:
+            changes["budget_seconds"] = self.budget
+        return replace(sweep, **changes)
+
+    def _task(self, task: Task) -> Task:
+        if self.task is not None:
+            task = _imported(self.task)
+        if self.data is None:
+            return task
+        settings = [field.name for field in fields(task.data)] if is_dataclass(task.data) else []
+        if "path" not in settings:
+            raise QuestionError(
+                f"--data {self.data}: the data of task {task.name!r} is built in and reads no file; "
+                "add --task trainables.tasks:table for a CSV or Parquet table, or a task of your own whose data has a field 'path'"
+            )
+        return replace(task, data=replace(task.data, path=self.data), samples=None)  # type: ignore[type-var]
+
+    def _name(self, sweep: Sweep, task: Task) -> str:
+        """A question of its own has a folder of its own: another task, other data, the quick form."""
+        parts = [sweep.name]
+        if task.name != sweep.task.name:
+            parts.append(task.name)
+        if self.data is not None:
+            parts.append(Path(self.data).stem)
+        if self.quick:
+            parts.append("quick")
+        return "-".join(parts)
+
+
+def read(argv: Sequence[str], *, program: str, description: str | None) -> Options:
+    """Read a command line. Exits with status 2 for an option that is not known, and with 0 after ``--help``."""
+    parser = _Parser(
+        prog=program,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Exit status: 0 answered; 1 answered, but trials failed or a final was lost; 2 the question is wrong, "
+        "nothing was started;\n3 interrupted, run the same command again to go on.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be run and about how long, start nothing"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"a short form: {QUICK_TRIALS} trials a level, {QUICK_SEEDS} seeds, {QUICK_EPOCHS} epochs, in a folder of its own",
+    )
+    parser.add_argument("--fresh", action="store_true", help="move an earlier run of this sweep aside and start anew")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where results go (default: runs)"
+    )
+    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow server or store (default: sqlite, mlflow.db)")
+    parser.add_argument(
+        "--task", metavar="MODULE:NAME", help="another task, such as trainables.tasks:table or mine:task"
+    )
+    parser.add_argument("--data", metavar="PATH", help="the file that the task reads")
+    parser.add_argument("--workers", type=_natural, default=1, metavar="N", help="workers of one trial (default: 1)")
+    parser.add_argument("--lane", choices=LANES, help="how trials are executed (default: as the sweep says)")
+    parser.add_argument("--trials", type=_natural, metavar="N", help="heats for each level")
+    parser.add_argument("--epochs", type=_natural, metavar="N", help="epochs of every trial")
+    parser.add_argument("--seeds", type=_natural, metavar="N", help="finals for each level")
+    parser.add_argument(
+        "--budget",
+        type=duration,
+        metavar="TIME",
+        help="wall time, such as 90s, 10m or 2h30m; keeps back what the finals need",
+    )
+    return Options(**vars(parser.parse_args(argv)))
+
+
+def duration(text: str) -> float:
+    """Seconds of ``90s``, ``10m``, ``2h30m`` or plain seconds. Raises argparse.ArgumentTypeError for anything else."""
+    matched = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    hours, minutes, seconds = matched.groups() if matched is not None else (None, None, None)
+    total = 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds or 0)
+    if total <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time above zero; write 90s, 10m or 2h30m")
+    return total
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors say where to read on."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; --help lists the options\n")
+
+
+def _quick(sweep: Sweep) -> Sweep:
+    epochs = sweep.recipe.epochs
+    changes: dict[str, Any] = {"seeds": min(sweep.seeds, QUICK_SEEDS)}
+    if isinstance(epochs, int) and epochs > QUICK_EPOCHS:
+        changes["recipe"] = replace(sweep.recipe, epochs=QUICK_EPOCHS)
+        if sweep.early_stop is not None:
+            changes["early_stop"] = replace(sweep.early_stop, grace=min(sweep.early_stop.grace, QUICK_EPOCHS))
+    if sweep.search is not None:
+        changes["search"] = replace(sweep.search, trials=min(sweep.search.trials, QUICK_TRIALS))  # type: ignore[type-var]
+    return replace(sweep, **changes)
+
+
+def _natural(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return number
+
+
+def _imported(place: str) -> Task:
+    module, colon, name = place.partition(":")
+    if not (module and colon and name):
+        raise QuestionError(f"--task {place}: write MODULE:NAME, such as trainables.tasks:digits")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise QuestionError(f"--task {place}: {error}; the module is looked for from {Path.cwd()}") from error
+    if not isinstance(found, Task):
+        raise QuestionError(f"--task {place}: {name} is a {type(found).__name__}, not a Task")
+    return found

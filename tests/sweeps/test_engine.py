@@ -1,0 +1,474 @@
+"""Programme, race and ledger on the local lane: what is dealt, in which order, and what a resume does."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from analysis.ledger import read_ledger
+from analysis.records import Stage, Status, TrialRecord
+from sweeps import ASHA, TPE, QuestionError, Random, Sweep, choice, each, log_uniform, uniform
+from sweeps.engine import ledger as ledgers
+from sweeps.engine.drive import drive, finished
+from sweeps.engine.halving import Halving
+from sweeps.engine.job import Job, identity, key
+from sweeps.engine.machine import Machine
+from sweeps.engine.programme import Programme
+from sweeps.engine.study import LevelStudy
+from tests.sweeps.small import small, task
+from trainables import EMA, SGD, AdamW, EarlyStopping, Maximise, Recipe, Seeds
+from trainables.models import MLP
+
+
+class Diary:
+    """A follower that writes down what it is told; raises KeyboardInterrupt after so many epochs."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.begun: list[TrialRecord] = []
+        self.rows: list[tuple[str, int]] = []
+        self.done: list[TrialRecord] = []
+        self.stop_after = stop_after
+
+    def started(self, record: TrialRecord) -> None:
+        self.begun.append(record)
+
+    def reported(self, record_id: str, row: Mapping[str, Any]) -> None:
+        self.rows.append((record_id, row["epoch"]))
+        if self.stop_after is not None and len(self.rows) >= self.stop_after:
+            raise KeyboardInterrupt
+
+    def ended(self, record: TrialRecord) -> None:
+        self.done.append(record)
+
+
+def run(sweep: Sweep, folder: Path, diary: Diary | None = None) -> list[TrialRecord]:
+    folder.mkdir(exist_ok=True)
+    followers = [diary] if diary is not None else []
+    return drive(sweep, folder, lane="local", concurrency=1, machine=Machine.here(None), followers=followers)
+
+
+def essence(record: TrialRecord) -> tuple[Any, ...]:
+    """What must not depend on how often a sweep was interrupted."""
+    rows = [(row["epoch"], row["train/loss"], row["val/accuracy"]) for row in record.history]
+    return (
+        record.id,
+        record.stage,
+        key(record.level),
+        record.seed,
+        record.status,
+        record.best_epoch,
+        dict(record.metrics),
+        rows,
+    )
+
+
+def test_a_sweep_deals_heats_evenly_then_paired_finals(tmp_path: Path) -> None:
+    sweep, diary = small(), Diary()
+    records = run(sweep, tmp_path, diary)
+    heats = [record for record in records if record.stage is Stage.HEAT]
+    finals = [record for record in records if record.stage is Stage.FINAL]
+    assert Counter(record.level["batch_size"] for record in heats) == {8: 5, 32: 5}
+    assert [record.level["batch_size"] for record in heats] == [8, 32] * 5
+    assert [(record.seed, record.level["batch_size"]) for record in finals] == [
+        (s, b) for s in range(1, 7) for b in (8, 32)
+    ]
+    assert {record.status for record in heats} == {Status.COMPLETED, Status.STOPPED}
+    assert {record.status for record in finals} == {Status.COMPLETED}
+    assert all(record.epochs == 9 for record in finals)
+    assert [record.number for record in records] == list(range(22))
+    assert [record.id for record in diary.done] == [record.id for record in diary.begun]
+
+
+def test_the_point_of_the_finals_is_the_best_completed_heat_s(tmp_path: Path) -> None:
+    records = run(small(), tmp_path)
+    for size in (8, 32):
+        heats = [
+            r
+            for r in records
+            if r.stage is Stage.HEAT and r.level["batch_size"] == size and r.status is Status.COMPLETED
+        ]
+        best = max(heats, key=lambda record: (record.metrics["val/accuracy"], -(record.number or 0)))
+        points = {
+            json.dumps(dict(r.point)) for r in records if r.stage is Stage.FINAL and r.level["batch_size"] == size
+        }
+        assert points == {json.dumps(dict(best.point))}
+
+
+def test_a_record_says_all_that_the_contract_names(tmp_path: Path) -> None:
+    run(small(seeds=1), tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "trials.jsonl").read_text().splitlines()]
+    assert [line["status"] for line in lines[:2]] == ["running", "completed"]
+    line = lines[-1]
+    names = "id sweep task stage level point seed status reason epochs samples steps metrics best_epoch history cost lane hardware"
+    assert set(names.split()) | {"versions", "source", "error"} <= line.keys()
+    assert set(line["cost"]) == {"seconds", "cpu_seconds", "gpu_seconds", "joules", "peak_bytes"}
+    assert line["cost"]["gpu_seconds"] is None
+    assert line["cost"]["seconds"] > 0
+    assert {"val/accuracy", "test/accuracy", "val/loss", "test/loss", "train/loss"} <= line["metrics"].keys()
+    row = line["history"][line["best_epoch"] - 1]
+    assert row["test/accuracy"] == line["metrics"]["test/accuracy"]
+    assert {"epoch", "step", "seconds", "lr", "train/loss", "val/loss"} <= row.keys()
+
+
+def test_finals_seeds_draw_what_vary_names() -> None:
+    sweep = small(vary=("init",))
+    assert sweep.final_seeds(3) == Seeds(init=3, order=0, split=0)
+    assert small(seed=100).final_seeds(3) == Seeds(init=103, order=103, split=103)
+    assert small().heat_seeds() == Seeds()
+
+
+def test_a_sweep_that_was_run_is_not_run_again(tmp_path: Path) -> None:
+    sweep = small()
+    first = run(sweep, tmp_path)
+    assert finished(sweep, first)
+    before = (tmp_path / "trials.jsonl").read_bytes()
+    diary = Diary()
+    assert run(sweep, tmp_path, diary) == first
+    assert diary.begun == []
+    assert (tmp_path / "trials.jsonl").read_bytes() == before
+
+
+def test_more_seeds_and_trials_extend_a_sweep(tmp_path: Path) -> None:
+    run(small(seeds=2), tmp_path)
+    diary = Diary()
+    run(small(seeds=4), tmp_path, diary)
+    assert [(r.stage, r.seed) for r in diary.begun] == [
+        (Stage.FINAL, 3),
+        (Stage.FINAL, 3),
+        (Stage.FINAL, 4),
+        (Stage.FINAL, 4),
+    ]
+    more = Diary()
+    run(small(seeds=4, search=TPE(trials=7)), tmp_path, more)
+    assert Counter(r.stage for r in more.begun)[Stage.HEAT] == 4
+    finals = {(key(r.point), r.seed) for r in read_ledger(tmp_path) if r.stage is Stage.FINAL}
+    points = {point for point, _ in finals}
+    assert len(finals) == 4 * len(points)
+
+
+@pytest.mark.parametrize("stop_after", [1, 7, 20, 31, 60, 90])
+def test_an_interrupted_sweep_ends_as_the_undisturbed_one(tmp_path: Path, stop_after: int) -> None:
+    """Random search, so that which points are drawn does not hang on how often the study was made anew."""
+    sweep = small(early_stop=None, search=None, recipe=replace(small().recipe, optimizer=SGD(lr=0.3)), seeds=6)
+    whole = run(sweep, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(sweep, tmp_path / "parts", Diary(stop_after))
+    half = read_ledger(tmp_path / "parts")
+    assert half[-1].status is Status.RUNNING
+    diary = Diary()
+    resumed = run(sweep, tmp_path / "parts", diary)
+    assert [essence(r) for r in sorted(resumed, key=lambda r: r.id)] == [
+        essence(r) for r in sorted(whole, key=lambda r: r.id)
+    ]
+    ended = {record.id for record in half if record.status.settled}
+    assert not ended & {record.id for record in diary.begun}
+
+
+@pytest.mark.parametrize("stop_after", [4, 15, 25, 40, 70])
+def test_the_total_is_exact_with_a_search_and_early_stopping_too(tmp_path: Path, stop_after: int) -> None:
+    sweep = small()
+    with pytest.raises(KeyboardInterrupt):
+        run(sweep, tmp_path, Diary(stop_after))
+    half = {record.id: record for record in read_ledger(tmp_path)}
+    with pytest.raises(KeyboardInterrupt):
+        run(sweep, tmp_path, Diary(12))
+    records = run(sweep, tmp_path)
+    assert Counter((r.stage, r.level["batch_size"]) for r in records) == {
+        (Stage.HEAT, 8): 5, (Stage.HEAT, 32): 5, (Stage.FINAL, 8): 6, (Stage.FINAL, 32): 6,
+    }  # fmt: skip
+    assert all(record.status.settled for record in records)
+    for record in records:
+        assert [row["epoch"] for row in record.history] == list(range(1, record.epochs + 1))
+        if record.id in half and half[record.id].status.settled:
+            assert record == half[record.id]
+
+
+def test_a_trial_under_way_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    sweep = small(search=None, early_stop=None, recipe=replace(small().recipe, optimizer=SGD(lr=0.3)))
+    with pytest.raises(KeyboardInterrupt):
+        run(sweep, tmp_path, Diary(5))
+    (under_way,) = read_ledger(tmp_path)
+    told = ledgers.read_live(tmp_path)[under_way.id]
+    records = run(sweep, tmp_path)
+    assert [row["time"] for row in records[0].history[:5]] == [row["time"] for row in told]
+
+
+class Explosive:
+    """A model whose weights are not numbers."""
+
+    def build(self) -> nn.Module:
+        module = nn.Linear(2, 3)
+        nn.init.constant_(module.weight, math.nan)
+        return module
+
+
+def test_a_level_that_diverges_costs_only_itself(tmp_path: Path) -> None:
+    base = small(search=None, early_stop=None, seeds=2)
+    sweep = replace(
+        base,
+        recipe=replace(base.recipe, batch_size=16, optimizer=SGD(lr=0.1), model=each(MLP(widths=(8,)), Explosive())),
+    )
+    records = run(sweep, tmp_path)
+    by_level = {(r.level["model"], r.status) for r in records}
+    assert len(records) == 4
+    assert {status for _, status in by_level} == {Status.COMPLETED, Status.DIVERGED}
+    lost = next(r for r in records if r.status is Status.DIVERGED)
+    assert lost.reason == "train/loss is nan at epoch 1"
+    assert finished(sweep, records)
+
+
+class Flaky:
+    """A model that fails as often as a file says."""
+
+    def __init__(self, path: Path, times: int, error: type[Exception] = RuntimeError) -> None:
+        self.path, self.times, self.error = path, times, error
+
+    def build(self) -> nn.Module:
+        count = len(self.path.read_text()) if self.path.exists() else 0
+        if count < self.times:
+            self.path.write_text("x" * (count + 1))
+            raise self.error(f"failure {count + 1}\nwith a second line")
+        return nn.Linear(2, 3)
+
+
+def flaky(tmp_path: Path, times: int, error: type[Exception] = RuntimeError) -> Sweep:
+    base = small(search=None, early_stop=None, seeds=1)
+    model = Flaky(tmp_path / "count", times, error)
+    return replace(base, recipe=replace(base.recipe, batch_size=16, optimizer=SGD(lr=0.1), model=model))
+
+
+def test_an_exception_once_is_healed_and_said(tmp_path: Path) -> None:
+    (record,) = run(flaky(tmp_path, 1), tmp_path / "run")
+    assert record.status is Status.COMPLETED
+    assert record.reason == "went on after an exception"
+
+
+def test_an_exception_always_is_one_failure_with_its_reason_and_is_tried_at_the_next_command(tmp_path: Path) -> None:
+    (record,) = run(flaky(tmp_path, 2), tmp_path / "run")
+    assert record.status is Status.FAILED
+    assert record.reason == "RuntimeError: failure 2 (in 2 attempts)"
+    assert record.error is not None
+    assert "with a second line" in record.error
+    assert not finished(flaky(tmp_path, 2), [record])
+    (again,) = run(flaky(tmp_path, 2), tmp_path / "run")
+    assert again.status is Status.COMPLETED
+
+
+def test_out_of_memory_has_a_status_of_its_own(tmp_path: Path) -> None:
+    (record,) = run(flaky(tmp_path, 9, torch.OutOfMemoryError), tmp_path / "run")
+    assert record.status is Status.OUT_OF_MEMORY
+
+
+def test_ids_are_the_same_for_the_same_trial_and_for_no_other() -> None:
+    recipe = Recipe(model=MLP(), optimizer=AdamW(lr=0.1))
+    one = identity(task, recipe, Stage.FINAL, 1)
+    assert one == identity(replace(task, goal=Maximise("accuracy", target=0.99), samples=None), recipe, Stage.FINAL, 1)
+    others = [
+        identity(task, replace(recipe, optimizer=AdamW(lr=0.2)), Stage.FINAL, 1),
+        identity(task, recipe, Stage.HEAT, 1),
+        identity(task, recipe, Stage.FINAL, 2),
+        identity(replace(task, name="other"), recipe, Stage.FINAL, 1),
+        identity(task, replace(recipe, seed=Seeds(init=1)), Stage.FINAL, 1),
+    ]
+    assert len({one, *others}) == 6
+
+
+def test_a_job_survives_its_journey() -> None:
+    sweep = small()
+    job = Job.of(
+        sweep,
+        stage=Stage.FINAL,
+        level={"batch_size": 8},
+        point={"batch_size": 8, "optimizer.lr": 0.1},
+        seed=2,
+        seeds=sweep.final_seeds(2),
+    )
+    assert Job.from_json(job.to_json()) == job
+
+
+def test_repeated_points_are_told_not_run(tmp_path: Path) -> None:
+    base = small(search=Random(trials=6), early_stop=None, seeds=1)
+    sweep = replace(base, recipe=replace(base.recipe, batch_size=each(8, 32), optimizer=SGD(lr=choice(0.1, 0.3))))
+    records = run(sweep, tmp_path)
+    heats = [record for record in records if record.stage is Stage.HEAT]
+    assert len(heats) <= 4
+    assert len(records) - len(heats) == 2
+    assert finished(sweep, records)
+
+
+def test_conditional_holes_are_searched_and_resumed(tmp_path: Path) -> None:
+    base = small(search=TPE(trials=6, startup=2), early_stop=None, seeds=1)
+    recipe = replace(
+        base.recipe,
+        batch_size=16,
+        optimizer=choice(SGD(lr=uniform(0.1, 1.0)), AdamW(lr=log_uniform(1e-4, 1e-2))),
+        average=choice(None, EMA(decay=uniform(0.9, 0.99))),
+    )
+    sweep = replace(base, recipe=recipe)
+    with pytest.raises(KeyboardInterrupt):
+        run(sweep, tmp_path, Diary(30))
+    records = run(sweep, tmp_path)
+    assert Counter(record.stage for record in records) == {Stage.HEAT: 6, Stage.FINAL: 1}
+    for record in records:
+        assert ("average.decay" in record.point) == (record.point["average"] == "EMA")
+
+
+def test_the_study_knows_what_the_ledger_holds(tmp_path: Path) -> None:
+    sweep = small()
+    records = run(sweep, tmp_path)
+    heats = [r for r in records if r.stage is Stage.HEAT and r.level["batch_size"] == 8]
+    study = LevelStudy(sweep, {"batch_size": 8}, len(heats))
+    for record in heats:
+        study.add(record)
+    counts = Counter({Status.COMPLETED: "COMPLETE", Status.STOPPED: "PRUNED"}[record.status] for record in heats)
+    assert study.size == dict(counts)
+    best = max(r.metrics["val/accuracy"] for r in heats if r.status is Status.COMPLETED)
+    assert study._study.best_value == best
+    pruned = [t for t in study._study.trials if t.state.name == "PRUNED"]
+    assert all(t.intermediate_values for t in pruned)
+
+
+def test_rungs_are_rebuilt_from_histories_and_decide_as_before() -> None:
+    settings = ASHA(grace=1, factor=2)
+    values = {
+        f"t{number}": [0.1 * number + 0.01 * epoch for epoch in range(1, 9)] for number in (5, 1, 4, 2, 3, 8, 7, 6)
+    }
+
+    def decide(halving: Halving, name: str) -> int | None:
+        for epoch, value in enumerate(values[name], 1):
+            if halving.stops("level", name, epoch, value):
+                return epoch
+        return None
+
+    undisturbed = Halving(settings, 8, "max")
+    expected = {name: decide(undisturbed, name) for name in values}
+    assert len(set(expected.values())) > 1
+    names = list(values)
+    first = Halving(settings, 8, "max")
+    before = {name: decide(first, name) for name in names[:4]}
+    resumed = Halving(settings, 8, "max")
+    for name in names[:4]:
+        stop = before[name] or 8
+        resumed.feed("level", name, [{"epoch": e, "val/x": v} for e, v in enumerate(values[name][:stop], 1)], "val/x")
+    assert before | {name: decide(resumed, name) for name in names[4:]} == expected
+
+
+def test_halving_is_by_level_and_never_at_the_last_epoch() -> None:
+    halving = Halving(ASHA(grace=1, factor=2), 2, "max")
+    assert not halving.stops("a", "one", 1, 0.9)
+    assert not halving.stops("b", "two", 1, 0.1)
+    assert halving.stops("a", "three", 1, 0.1)
+    assert not halving.stops("a", "three", 2, 0.0)
+    assert not halving.stops("a", "four", 1, math.nan)
+    assert not Halving(None, 2, "max").stops("a", "one", 1, 0.0)
+
+
+def test_the_budget_closes_the_heats_and_keeps_back_the_finals() -> None:
+    sweep = small(budget_seconds=100.0, search=TPE(trials=50), early_stop=None)
+    clock = 0.0
+    programme = Programme(sweep, (), spent=lambda: clock, concurrency=1)
+    dealt: Counter[Stage] = Counter()
+    while (job := programme.next()) is not None:
+        dealt[job.stage] += 1
+        begun, clock = clock, clock + 4.0
+        history = [{"epoch": e, "val/accuracy": 0.5, "train/loss": 1.0} for e in range(1, 10)]
+        programme.ended(
+            TrialRecord(
+                id=job.id,
+                sweep="small",
+                task="clusters",
+                stage=job.stage,
+                level=job.level,
+                point=job.point,
+                seed=job.seed,
+                status=Status.COMPLETED,
+                epochs=9,
+                history=history,
+                metrics={"val/accuracy": 0.5},
+                number=job.number,
+                started=begun,
+                ended=clock,
+            )
+        )
+    assert programme.done
+    assert dealt[Stage.FINAL] == 12
+    assert 2 <= dealt[Stage.HEAT] < 20
+    assert clock <= 100.0
+
+
+def test_a_budget_that_is_too_small_still_gives_every_level_a_heat() -> None:
+    programme = Programme(small(budget_seconds=1e-9), (), spent=lambda: 1.0, concurrency=1)
+    first, second = programme.next(), programme.next()
+    assert first is not None
+    assert second is not None
+    assert {first.level["batch_size"], second.level["batch_size"]} == {8, 32}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"search": None}, "the recipe has holes (optimizer.lr) but no search"),
+        ({"recipe": replace(small().recipe, optimizer=SGD(lr=0.1))}, "has no hole to search"),
+        ({"recipe": replace(small().recipe, batch_size=each())}, "batch_size: each() is empty"),
+        ({"recipe": replace(small().recipe, epochs=each(3, 4))}, "epochs is a hole"),
+        ({"recipe": replace(small().recipe, batch_size=each(8, 32), micro_batch=9)}, "micro_batch 9"),
+        ({"recipe": replace(small().recipe, stop=EarlyStopping(patience=0))}, "patience 0"),
+        (
+            {"recipe": replace(small().recipe, model=choice(MLP(widths=each(1, 2)), MLP()))},
+            "each() stands inside a choice()",
+        ),
+        ({"early_stop": ASHA(grace=20)}, "grace 20"),
+        ({"seeds": 0}, "seeds 0"),
+        ({"vary": ()}, "vary is empty"),
+        ({"vary": ("weather",)}, "vary names weather"),
+        ({"name": "a/b"}, "'a/b'"),
+        ({"lane": "fast"}, "lane 'fast' is unknown"),
+        (
+            {"task": replace(task, goal=Maximise("recall"))},
+            "'recall' is not among what the task reports (accuracy, loss)",
+        ),
+    ],
+)
+def test_a_wrong_question_is_refused_in_words(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(QuestionError) as caught:
+        small(**changes).check()
+    assert said in str(caught.value)
+
+
+def test_the_good_ones_pass() -> None:
+    from sweeps.batch_size import sweep
+
+    small().check()
+    sweep.check()
+
+
+def test_a_torn_line_is_cut_off_and_the_next_stands_alone(tmp_path: Path) -> None:
+    sweep = small(search=None, early_stop=None, recipe=replace(small().recipe, optimizer=SGD(lr=0.3)), seeds=1)
+    run(sweep, tmp_path)
+    path = tmp_path / "trials.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40])
+    records = run(sweep, tmp_path)
+    assert all(record.status is Status.COMPLETED for record in records)
+    assert all(json.loads(line) for line in path.read_bytes().splitlines())
+    assert path.read_bytes().startswith(whole[: whole[:-40].rfind(b"\n")])
+
+
+def test_two_commands_cannot_work_in_one_folder(tmp_path: Path) -> None:
+    with (
+        ledgers.claimed(tmp_path),
+        pytest.raises(QuestionError, match="another command is at work"),
+        ledgers.claimed(tmp_path),
+    ):
+        pass
+    with ledgers.claimed(tmp_path):
+        pass
