@@ -40,6 +40,7 @@ DRAWS = 9_999
 
 _NO_VARIANCE = 1e-12  # of the sum of squares: what rounding leaves of a variance that is zero
 _TIE = 1e-9  # of the largest difference: an end this close to zero is zero
+_NOTHING = 1e-300
 _BLOCK = 100_000  # elements of one work array, so that the ten or so of a call stay in the cache
 
 
@@ -125,14 +126,17 @@ def _compare_block(d: Array, signs: Array, alpha: float) -> tuple[Array, ...]:
     centred = np.where(constant[..., None], 0.0, centred)
     se = np.sqrt(variance_sum / (max(n - 1, 1) * n))
     inner, outer = _subset_means(d, mean, signs)
-    tie = _TIE * np.abs(d).max(-1)
-    p = _ends(mean, inner, outer, 0.0, alpha, tie)[0]
+    tie = np.maximum(_TIE * np.abs(d).max(-1), _NOTHING * 1e50)
+    p = _share_beyond_zero(mean, inner, outer, tie)
     p_adjusted, low, high = p, np.full_like(p, np.inf), np.full_like(p, -np.inf)
-    for rows, sums in ((d, squares), (centred, variance_sum)):
-        others = _largest_other(_studentised(rows @ signs.T / n, sums, n))
-        reach = np.where(np.isinf(others), np.inf, np.where(np.isinf(others), 0.0, others) * se[..., None])
-        p_joint, low_joint, high_joint = _ends(mean, inner, outer, reach, alpha, tie)
-        p_adjusted = np.maximum(p_adjusted, p_joint)
+    # A pair alone has no others, and both passes would be one.
+    passes = ((d, squares), (centred, variance_sum))[: d.shape[-2]]
+    for rows, sums in passes:
+        # A positive number that is nothing stands for a zero se, since infinity times zero is no number.
+        reach = _largest_other(_studentised(rows @ signs.T / n, sums, n)) * np.maximum(se, _NOTHING)[..., None]
+        lower, upper = np.minimum(inner, mean[..., None] - reach), np.maximum(outer, mean[..., None] + reach)
+        p_adjusted = np.maximum(p_adjusted, _share_beyond_zero(mean, lower, upper, tie))
+        low_joint, high_joint = _ends(lower, upper, alpha, tie)
         low, high = np.minimum(low, low_joint), np.maximum(high, high_joint)
     return mean, se, p, p_adjusted, low, high
 
@@ -158,8 +162,13 @@ def _studentised(flipped_mean: Array, squares: Array, n: int) -> Array:
     numerator = np.square(flipped_mean) * n
     spread = squares[..., None] - numerator
     none = spread <= _NO_VARIANCE * squares[..., None]
-    t: Array = np.sqrt((n - 1) * numerator / np.where(none, 1.0, spread))
-    return np.where(none, np.where(numerator > 0, np.inf, 0.0), t)
+    degenerate = bool(none.any())
+    if degenerate:
+        spread[none] = 1.0
+    t: Array = np.sqrt((n - 1) * numerator / spread)
+    if degenerate:
+        t[none] = np.where(numerator[none] > 0, np.inf, 0.0)
+    return t
 
 
 def _largest_other(t: Array) -> Array:
@@ -172,20 +181,17 @@ def _largest_other(t: Array) -> Array:
     return np.where(t < first, first, second)
 
 
-def _ends(
-    mean: Array, inner: Array, outer: Array, reach: Array | float, alpha: float, tie: Array
-) -> tuple[Array, Array, Array]:
-    """p at zero and the ends of the interval [B, P], given how far the other pairs reach from the mean [B, P, F]."""
-    flips = inner.shape[-1]
-    beyond = math.floor(alpha * flips + 1e-9)
-    lower = np.minimum(inner, mean[..., None] - reach)
-    upper = np.maximum(outer, mean[..., None] + reach)
-    tie = tie[..., None]
-    lower = np.where(np.abs(lower) <= tie, 0.0, lower)
-    upper = np.where(np.abs(upper) <= tie, 0.0, upper)
-    beyond = min(beyond, flips - 1)
+def _share_beyond_zero(mean: Array, lower: Array, upper: Array, tie: Array) -> Array:
+    """p at zero [B, P]: the share of flips whose end, on the far side of zero from the mean, reaches it."""
+    ends_reach = np.where((mean > tie)[..., None], lower <= tie[..., None], upper >= -tie[..., None])
+    share: Array = ends_reach.mean(-1)
+    return share
+
+
+def _ends(lower: Array, upper: Array, alpha: float, tie: Array) -> tuple[Array, Array]:
+    """The ends of the interval [B, P] from those of each flip [B, P, F]; one that ties with zero is zero."""
+    flips = lower.shape[-1]
+    beyond = min(math.floor(alpha * flips + 1e-9), flips - 1)
     low = np.partition(lower, beyond, axis=-1)[..., beyond]
     high = np.partition(upper, flips - 1 - beyond, axis=-1)[..., flips - 1 - beyond]
-    above = mean > tie[..., 0]
-    p = np.where(above, (lower <= 0).mean(-1), (upper >= 0).mean(-1))
-    return p, low, high
+    return np.where(np.abs(low) <= tie, 0.0, low), np.where(np.abs(high) <= tie, 0.0, high)
