@@ -1,0 +1,240 @@
+"""A trial as MLflow shows it: name, tags, parameters, metrics. Nothing here imports MLflow."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.ledger import Question
+from analysis.records import Row, Scalar, Stage, Status, TrialRecord
+from analysis.redact import redact
+
+NAME_WIDTH = 18  # what the table of runs shows before it cuts
+_PARAM_WIDTH, _TAG_WIDTH = 6000, 5000
+_NOT_A_KEY = re.compile(r"[^/\w.\- ]")
+_AXES = ("epoch", "step", "time")
+# The colours of the report's levels, so that a level looks alike on both pages; past the eighth MLflow chooses.
+_COLOURS = ("#0072b2", "#d55e00", "#00845c", "#b5568c", "#967100", "#4d5966", "#6f3fa0", "#8c4a2f")
+
+Metric = tuple[str, float, int, int]
+"""Name, value, milliseconds since 1970, step (the epoch)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Naming:
+    """What depends on the question alone: short names of the paths, scales, the order of the levels."""
+
+    question: Question
+    short: Mapping[str, str]
+    logarithmic: frozenset[str]
+    levels: Mapping[str, int]
+
+    @classmethod
+    def of(cls, question: Question) -> Naming:
+        """Read the factors and the searched space (``space`` in ``sweep.json``)."""
+        space = question.raw.get("space")
+        space = space if isinstance(space, Mapping) else {}
+        grid = itertools.product(*question.factors.values())
+        return cls(
+            question=question,
+            short=_short_names([*question.factors, *map(str, space)]),
+            logarithmic=frozenset(path for path, hole in space.items() if str(hole).startswith("log_uniform")),
+            levels={level_text(dict(zip(question.factors, values, strict=True))): i for i, values in enumerate(grid)},
+        )
+
+    def run_name(self, record: TrialRecord) -> str:
+        """What tells a run from its neighbours, in 18 characters: ``64 lr 3.1e-3 t017`` for a heat, ``64 final s3``."""
+        head = _cut(" ".join(self._level(path, value) for path, value in record.level.items()), 9)
+        if record.stage is not Stage.HEAT:
+            return _cut(
+                " ".join(part for part in (head, record.stage.value, f"s{record.seed}") if part), 2 * NAME_WIDTH
+            )
+        tail = f"t{record.number:03d}" if record.number is not None else record.id[:6]
+        parts, room = [head] if head else [], NAME_WIDTH - len(head) - len(tail) - 1
+        searched = [path for path in record.point if path not in record.level]
+        for path in sorted(searched, key=lambda path: path not in self.logarithmic):
+            text = f"{self.key(path)} {_brief(record.point[path])}"
+            if len(text) + 1 <= room:
+                parts.append(text)
+                room -= len(text) + 1
+        return " ".join([*parts, tail])
+
+    def _level(self, path: str, value: Scalar) -> str:
+        """A level in few characters; with its arguments' values where another level has the same beginning."""
+        text = _brief(value)
+        alike = sum(_brief(level) == text for level in self.question.factors.get(path, ()))
+        return text if alike < 2 else " ".join([text, *re.findall(r"=([^,()]+)", str(value))])
+
+    def key(self, path: str) -> str:
+        """The parameter's name for a path: its last part where that is unique."""
+        return _NOT_A_KEY.sub("_", self.short.get(path, path))
+
+    def params(self, record: TrialRecord) -> dict[str, str]:
+        """Every hole of the point, the logarithm of those on a logarithmic scale (MLflow's axes are linear), level, seed, stage."""
+        params = {self.key(path): _text(value, _PARAM_WIDTH) for path, value in record.point.items()}
+        for path in sorted(self.logarithmic):
+            value = record.point.get(path)
+            if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+                params[f"{self.key(path)}_log10"] = f"{math.log10(value):.4g}"
+        own = {"level": level_text(record.level), "seed": str(record.seed), "stage": record.stage.value}
+        return {name: value for name, value in own.items() if value and name not in params} | params
+
+    def tags(self, record: TrialRecord) -> dict[str, str]:
+        """Our own tags, the level's colour, and an error as the run's description."""
+        level = level_text(record.level)
+        tags = {
+            "regatta.kind": "trial",
+            "regatta.sweep": record.sweep,
+            "regatta.created": created(self.question),
+            "regatta.id": record.id,
+            "regatta.stage": record.stage.value,
+            "regatta.level": level,
+            "regatta.seed": str(record.seed),
+            "regatta.number": "" if record.number is None else str(record.number),
+            "regatta.status": record.status.value,
+            "regatta.reason": record.reason or "",
+            "regatta.lane": record.lane or "",
+            "regatta.hardware": record.hardware or "",
+            "regatta.source": record.source or "",
+            "regatta.not_finite": ", ".join(sorted(_not_finite(record))),
+        }
+        place = self.levels.get(level)
+        if place is not None and place < len(_COLOURS) and len(self.levels) > 1:
+            tags["mlflow.runColor"] = _COLOURS[place]
+        if record.error or record.reason:
+            fence = "" if not record.error else f"\n\n```\n{record.error.replace('```', '` ` `')[-3000:]}\n```"
+            tags["mlflow.note.content"] = f"**{record.status.value.replace('_', ' ')}**: {record.reason or ''}{fence}"
+        return {name: _text(value, _TAG_WIDTH) for name, value in tags.items() if value}
+
+
+def rows(record: TrialRecord, history: Iterable[Row], *, after: int = 0) -> list[Metric]:
+    """The metrics of the epochs past ``after``, in order, as ``train/ val/ test/ perf/``; what is not finite is left out."""
+    metrics: list[Metric] = []
+    before: Row = {}
+    for row in history:
+        epoch, when = int(row["epoch"]), _milliseconds(record, row)
+        if epoch > after:
+            for name, value in row.items():
+                if name not in _AXES and _finite(value):
+                    metrics.append((_metric_key(name), float(value), when, epoch))
+            speed = _samples_per_second(row, before)
+            if speed is not None:
+                metrics.append(("perf/samples_per_second", speed, when, epoch))
+        before = row
+    return metrics
+
+
+def once(record: TrialRecord) -> list[Metric]:
+    """What is one number a trial, without a curve: ``best/`` at the chosen epoch, ``cost/`` in all."""
+    values: dict[str, Any] = {f"best/{name.replace('/', '_')}": value for name, value in record.metrics.items()}
+    values["best/epoch"] = record.best_epoch
+    cost = record.cost
+    values |= {"cost/seconds": cost.seconds, "cost/cpu_seconds": cost.cpu_seconds, "cost/gpu_seconds": cost.gpu_seconds}
+    values |= {"cost/joules": cost.joules, "cost/peak_bytes": cost.peak_bytes, "cost/samples": record.samples}
+    when = milliseconds(record.ended if record.ended is not None else record.started)
+    return [(_metric_key(name), float(value), when, 0) for name, value in values.items() if _finite(value)]
+
+
+def mlflow_status(status: Status) -> str:
+    """MLflow's word: a trial that was lost has failed; a stopped or diverged one is an answer."""
+    return "FAILED" if status.lost else "FINISHED"
+
+
+def level_text(level: Mapping[str, Scalar]) -> str:
+    """A level's values, ``64`` or ``64, SGD(momentum=0.9)``; empty where nothing is compared."""
+    return ", ".join(str(value) for value in level.values())
+
+
+def created(question: Question) -> str:
+    """When this sweep was begun, which tells it from an earlier one of the same name; it stays as it is when resumed."""
+    return str(question.raw.get("created") or "")
+
+
+def sweep_params(question: Question) -> dict[str, str]:
+    """The question as parameters of the sweep's own run: ``recipe.…``, ``space.…``, trials, seeds and so on."""
+    flat: dict[str, str] = {}
+    left_out = ("format", "sweep", "asked", "factors", "differences", "created", "command", "tracking")
+
+    def walk(path: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for name, inner in value.items():
+                walk(f"{path}.{name}" if path else str(name), inner)
+        elif value is not None:
+            flat[_NOT_A_KEY.sub("_", path)[:250]] = _text(value, _PARAM_WIDTH)
+
+    walk("", {name: value for name, value in question.raw.items() if name not in left_out})
+    for path, levels in question.factors.items():
+        flat[f"each.{_NOT_A_KEY.sub('_', path)}"] = _text(", ".join(str(level) for level in levels), _PARAM_WIDTH)
+    return flat
+
+
+def milliseconds(when: float | None) -> int:
+    """Seconds since 1970 as MLflow counts; 0 where the time is not known."""
+    return round(1000 * when) if when is not None and math.isfinite(when) else 0
+
+
+def _milliseconds(record: TrialRecord, row: Row) -> int:
+    if _finite(row.get("time")):
+        return milliseconds(row["time"])
+    seconds = row.get("seconds")
+    return milliseconds((record.started or 0.0) + (seconds if seconds is not None and _finite(seconds) else 0.0))
+
+
+def _samples_per_second(row: Row, before: Row) -> float | None:
+    """Training speed in this epoch; None for the first row of a part and where the lane does not know seconds."""
+    if int(row["epoch"]) > 1 and not before:
+        return None
+    samples, seconds = row.get("samples"), row.get("seconds")
+    if samples is None or seconds is None:
+        return None
+    samples, seconds = samples - (before.get("samples") or 0), seconds - (before.get("seconds") or 0.0)
+    return samples / seconds if seconds > 0 else None
+
+
+def _metric_key(name: str) -> str:
+    grouped = "train/lr" if name == "lr" else name if "/" in name else f"perf/{name}"
+    return _NOT_A_KEY.sub("_", grouped)
+
+
+def _not_finite(record: TrialRecord) -> set[str]:
+    """Metrics that were measured and were not finite: null in the ledger's JSON, not absent."""
+    ignored = (*_AXES, "seconds", "samples")
+    named = {name for row in record.history for name, value in row.items() if name not in ignored and _broken(value)}
+    return {_metric_key(name) for name in named if "/" in name or name == "lr"}
+
+
+def _broken(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _short_names(paths: Sequence[str]) -> dict[str, str]:
+    last = {path: path.rpartition(".")[2] for path in dict.fromkeys(paths)}
+    taken = [*last.values(), "level", "seed", "stage"]
+    return {path: name if taken.count(name) == 1 else path for path, name in last.items()}
+
+
+def _brief(value: Scalar) -> str:
+    """A value in few characters: two digits of a number, ``3.1e-3`` where it is small, a part without its arguments."""
+    if isinstance(value, float):
+        text = f"{value:.1e}" if value and not 0.01 <= abs(value) < 10_000 else f"{value:.2g}"
+        mantissa, _, exponent = text.partition("e")
+        return f"{mantissa.removesuffix('.0')}e{int(exponent)}" if exponent else text
+    return str(value).partition("(")[0] if isinstance(value, str) else str(value)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _text(value: Any, width: int) -> str:
+    if isinstance(value, list | tuple):
+        value = ", ".join(str(item) for item in value)
+    return _cut(redact(str(value)), width)

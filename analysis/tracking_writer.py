@@ -1,0 +1,269 @@
+"""What MLflow should hold of a sweep, and bringing it there: runs on one thread, may fail at any point and be called again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from analysis.ledger import Question
+from analysis.records import Row, Status, TrialRecord
+from analysis.tracking_links import Links, links, top
+from analysis.tracking_note import note
+from analysis.tracking_place import Place
+from analysis.tracking_runs import Naming, created, milliseconds, mlflow_status, once, rows, sweep_params
+from analysis.tracking_store import Found, Store
+from analysis.verdict import Verdict
+
+_ATTACHED = ("report.html", "verdict.json", "trials.parquet")
+
+
+@dataclass(kw_only=True, slots=True)
+class _Live:
+    """A trial that is under way; its epochs are due to be written at a moment on the monotonic clock."""
+
+    record: TrialRecord
+    due: float
+    rows: list[Row] = field(default_factory=list)
+
+
+class Writer:
+    """Remembers what happened, which cannot fail; ``work`` writes what is due, which can.
+
+    What could not be written stays due, so calling ``work`` again later is all there is to do after an error. A trial's run is
+    created once it has lasted ``linger`` seconds, and its epochs every ``pace`` seconds; a shorter one's is written at its end,
+    in one batch.
+    """
+
+    def __init__(self, *, place: Place, question: Question, linger: float, pace: float) -> None:
+        self._place, self._question, self._linger, self._pace = place, question, linger, pace
+        self._naming = Naming.of(question)
+        self._store: Store | None = None
+        self._sweep: Found | None = None
+        self._runs: dict[str, Found] = {}
+        self._live: dict[str, _Live] = {}
+        self._owed: dict[str, TrialRecord] = {}
+        self._told: dict[str, TrialRecord] = {}
+        self._results: dict[str, TrialRecord] = {}
+        self._answer: tuple[Path, Verdict] | None = None
+        self._repair_due = self._closing = self._closed = self._answered = False
+
+    # What happened: nothing here can fail.
+
+    def started(self, record: TrialRecord, now: float) -> None:
+        """A trial is under way, or goes on."""
+        self._live[record.id] = _Live(record=record, due=now + self._linger, rows=list(record.history))
+
+    def reported(self, record_id: str, row: Row) -> None:
+        """An epoch of a trial."""
+        if record_id in self._live:
+            self._live[record_id].rows.append(row)
+
+    def ended(self, record: TrialRecord) -> None:
+        """A trial's last word."""
+        self._live.pop(record.id, None)
+        self._owed[record.id] = record
+        self._results[record.id] = replace(record, history=())
+
+    def sync(self, records: Sequence[TrialRecord]) -> None:
+        """The ledger as it stands; the store is to agree with it."""
+        self._repair_due = True
+        for record in records:
+            if record.status is not Status.RUNNING:
+                self._told[record.id] = record
+                self._results[record.id] = replace(record, history=())
+
+    def answered(self, folder: Path, verdict: Verdict) -> None:
+        """The sweep's answer, with the folder of its files."""
+        self._answer = (folder, verdict)
+
+    def closing(self) -> None:
+        """Nothing more will happen: no run may stay under way."""
+        self._closing = True
+
+    # Bringing the store there: any of this can fail and is called again.
+
+    def work(self, now: float) -> None:
+        """Write all that is due."""
+        lasting = [live for live in self._live.values() if now >= live.due]
+        if not (self._store or self._repair_due or self._owed or lasting or self._answer):
+            return
+        store = self._store = self._store or Store(self._place, self._question.sweep)
+        if self._sweep is None or self._repair_due:
+            self._repair(store)
+        for record_id in list(self._owed):
+            # Moved to the end before it is tried, so that one that cannot be written does not hold up the others.
+            record = self._owed[record_id] = self._owed.pop(record_id)
+            self._write(store, record)
+            del self._owed[record_id]
+        for live in lasting:
+            self._follow(store, live)
+            live.due = now + self._pace
+        if self._answer is not None:
+            self._publish(store, *self._answer)
+            self._answer = None
+        if self._closing:
+            self._end_all(store)
+
+    def lacking(self) -> str:
+        """In words what is still due; empty when all is written."""
+        owed = len(self._owed) + len(self._told)
+        parts = [f"{owed} trial{'s' if owed > 1 else ''}"] if owed else []
+        if self._answer is not None:
+            parts.append("the answer")
+        if self._closing and not self._closed and self._store is not None:
+            parts.append("the end of what was under way")
+        return " and ".join(parts)
+
+    def links(self) -> Links:
+        """Links to what has been written so far."""
+        best = [record for record in top(list(self._results.values()), self._question.goal) if record.id in self._runs]
+        return links(
+            self._place,
+            experiment=self._store.experiment if self._store else None,
+            sweep_run=self._sweep.run if self._sweep else None,
+            compared=[self._runs[record.id].run for record in best],
+            view=None,
+        )
+
+    @property
+    def artifacts_elsewhere(self) -> str | None:
+        """Where the store would have files put, when that is not beside it; they are then not attached."""
+        return self._store.artifacts_elsewhere if self._store else None
+
+    def _repair(self, store: Store) -> None:
+        """One run a trial and none under way that is not: what an earlier process left is put right."""
+        mine: dict[str, list[Found]] = {}
+        sweeps: list[Found] = []
+        for found in store.runs():
+            if "regatta.kind" not in found.tags:
+                continue  # a person's own
+            if found.tags.get("regatta.created", "") != created(self._question):
+                # An earlier sweep of this name. On a server it may be someone else's, and under way.
+                if found.status == "RUNNING" and self._place.database is not None:
+                    store.end(found, "KILLED")
+            elif found.tags["regatta.kind"] == "sweep":
+                sweeps.append(found)
+            else:
+                mine.setdefault(found.tags.get("regatta.id", ""), []).append(found)
+        self._runs = {record_id: self._keep_one(store, several) for record_id, several in mine.items()}
+        for record_id, found in self._runs.items():
+            if found.status == "RUNNING" and record_id not in self._live and record_id not in self._told:
+                store.end(found, "KILLED")
+        self._open_sweep(store, sweeps)
+        for record_id, record in self._told.items():
+            if not self._written(record):
+                self._owed.setdefault(record_id, record)
+        self._told = {}
+        self._repair_due = False
+
+    def _keep_one(self, store: Store, several: Sequence[Found]) -> Found:
+        *extra, kept = sorted(several, key=lambda found: (found.closed, found.ended or 0))
+        for found in extra:
+            store.delete(found)
+        return kept
+
+    def _written(self, record: TrialRecord) -> bool:
+        """True when the record's run is complete, and of this attempt."""
+        found = self._runs.get(record.id)
+        if found is None or not found.closed or found.tags.get("regatta.status") != record.status.value:
+            return False
+        return record.ended is None or found.ended == milliseconds(record.ended)
+
+    def _write(self, store: Store, record: TrialRecord) -> None:
+        """An ended trial's run, whole; one that is there already is completed, one of an earlier attempt makes way."""
+        found = self._runs.get(record.id)
+        if found is not None and found.closed:
+            if self._written(record):
+                return
+            store.delete(found)
+            del self._runs[record.id]
+            found = None
+        found = found or self._create(store, record)
+        tags = self._naming.tags(record)
+        changed = {name: value for name, value in tags.items() if found.tags.get(name) != value}
+        metrics = rows(record, record.history, after=self._epoch(store, found)) + once(record)
+        store.log(found, metrics=metrics, params=self._missing_params(found, record), tags=changed)
+        ended = milliseconds(record.ended)
+        store.end(found, mlflow_status(record.status), ended=ended)
+
+    def _follow(self, store: Store, live: _Live) -> None:
+        """A trial that is under way: its run, and the epochs since the last time."""
+        found = self._runs.get(live.record.id)
+        if found is not None and found.closed:  # of an attempt before this one
+            store.delete(found)
+            del self._runs[live.record.id]
+            found = None
+        found = found or self._create(store, live.record)
+        if found.status != "RUNNING":
+            store.go_on(found)
+        metrics = rows(live.record, live.rows, after=self._epoch(store, found))
+        params = self._missing_params(found, live.record)
+        if metrics or params:
+            store.log(found, metrics=metrics, params=params)
+        found.epoch = max([self._epoch(store, found), *(int(row["epoch"]) for row in live.rows)])
+
+    def _create(self, store: Store, record: TrialRecord) -> Found:
+        name, tags = self._naming.run_name(record), self._naming.tags(record)
+        found = self._runs[record.id] = store.create(name, tags, started=milliseconds(record.started))
+        return found
+
+    def _epoch(self, store: Store, found: Found) -> int:
+        if found.epoch is None:
+            found.epoch = store.last_epoch(found)
+        return found.epoch
+
+    def _missing_params(self, found: Found, record: TrialRecord) -> dict[str, str]:
+        missing = {name: value for name, value in self._naming.params(record).items() if name not in found.params}
+        found.params = {**found.params, **missing}
+        return missing
+
+    def _open_sweep(self, store: Store, sweeps: Sequence[Found]) -> None:
+        """The sweep's own run, under way: the one that is there if it asks the same, else a new one (parameters are for ever)."""
+        params = sweep_params(self._question)
+        same = [found for found in sweeps if dict(found.params) == params]
+        for found in sweeps:
+            if found not in same[-1:]:
+                store.delete(found)
+        if same:
+            self._sweep = same[-1]
+            if self._sweep.status != "RUNNING":
+                store.go_on(self._sweep)
+            return
+        tags = {
+            "regatta.kind": "sweep",
+            "regatta.sweep": self._question.sweep,
+            "regatta.created": created(self._question),
+        }
+        began = self._question.raw.get("created")
+        when = milliseconds(began) if isinstance(began, int | float) else 0
+        sweep = store.create(f"sweep: {self._question.sweep}", tags, started=when)
+        store.log(sweep, params=params)
+        self._sweep = sweep
+
+    def _publish(self, store: Store, folder: Path, verdict: Verdict) -> None:
+        assert self._sweep is not None
+        text = note(self._question, verdict)
+        tags = {"mlflow.note.content": text, "regatta.answer": verdict.answer, "regatta.method": verdict.method}
+        store.log(self._sweep, tags=tags)
+        store.tag_experiment({"mlflow.note.content": text, "regatta.sweep": self._question.sweep})
+        files = [folder / name for name in _ATTACHED if (folder / name).exists()]
+        if store.artifacts_elsewhere is None:
+            store.attach(self._sweep, files)
+        self._answered = True
+
+    def _end_all(self, store: Store) -> None:
+        """What is still under way was interrupted: its epochs are kept, its run is ended."""
+        for record_id in list(self._live):
+            found = self._runs.get(record_id)
+            if found is not None and found.status == "RUNNING":
+                self._follow(store, self._live[record_id])
+                store.end(found, "KILLED")
+            del self._live[record_id]
+        if self._sweep is not None and self._sweep.status == "RUNNING":
+            store.end(self._sweep, "FINISHED" if self._answered else "KILLED")
+        self._closed = True
+
+
+Event = Callable[[Writer], None]
+"""Something that happened, to be told to the writer on its own thread."""
