@@ -39,7 +39,9 @@ def environment(question: Question, records: Sequence[TrialRecord]) -> list[Fact
     facts: list[Fact] = []
     hardware = raw.get("hardware")
     if isinstance(hardware, Mapping):
-        facts += [(name.removesuffix("_bytes").replace("_", " "), _hardware(name, value)) for name, value in hardware.items()]
+        facts += [
+            (name.removesuffix("_bytes").replace("_", " "), _hardware(name, value)) for name, value in hardware.items()
+        ]
     elif hardware is not None:
         facts.append(("hardware", text(hardware)))
     else:

@@ -22,11 +22,13 @@ from reports.levels import level_table
 from reports.palette import swatches, swatches_dark
 from reports.policy import policy
 from reports.tally import tally
+from reports.under_way import with_live_epochs
 
 if TYPE_CHECKING:
     import jinja2
 
 TEMPLATES = Path(__file__).parent / "templates"
+_DRAWN = {"init": "initialisation", "order": "data order", "split": "split"}
 FOLDED = 40
 """A table of trials longer than this starts folded."""
 
@@ -51,6 +53,10 @@ def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict,
             question=question,
             verdict=verdict,
             confidence=f"{100 * verdict.confidence:g}\u00a0%",
+            answer=_clauses(verdict.answer),
+            needs=_needs(verdict),
+            varied=_listed([_DRAWN.get(name, name) for name in verdict.varied]),
+            conditional=_listed([f"this {_DRAWN[name]}" if name in _DRAWN else name for name in verdict.fixed]),
             target=units.target(question.goal.target, question.goal.metric),
             smallest_gap=_gap(verdict),
             tally=tally(question, records),
@@ -85,7 +91,7 @@ def write(folder: Path) -> Path:
     question = read_question(folder)
     records = read_ledger(folder)
     verdict = judge(question, records)
-    page = render(question, records, verdict, folder=str(folder))
+    page = render(question, with_live_epochs(folder, records), verdict, folder=str(folder))
     replace(folder / "verdict.json", json.dumps(redact_all(verdict.to_json()), indent=1, allow_nan=False) + "\n")
     return replace(folder / "report.html", page)
 
@@ -104,6 +110,23 @@ def replace(path: Path, text: str) -> Path:
         Path(temporary).unlink(missing_ok=True)
         raise
     return path
+
+
+def _clauses(answer: str) -> tuple[str, str]:
+    """The leading clause of the answer, and the rest of it."""
+    lead, separator, rest = answer.partition("; ")
+    return lead + separator.strip(), rest
+
+
+def _needs(verdict: Verdict) -> str:
+    why = verdict.needs.why
+    if verdict.needs.seeds is None:
+        return f"{why[:1].upper()}{why[1:]}."
+    return f"About {verdict.needs.seeds} seeds a level: {why}."
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def _gap(verdict: Verdict) -> str:
