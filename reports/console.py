@@ -228,7 +228,7 @@ class LiveTable:
         best = self._progress.best()
         for standing in standings[: self._room(len(standings))]:
             leads = best is not None and standing.label == best.label
-            cells = [
+            cells: list[Text | str] = [
                 Text(standing.label, style="bold" if leads else ""),
                 f"{standing.heats}/{self._progress.heats_per_level}",
                 f"{standing.stopped}" if standing.stopped else "",

@@ -74,13 +74,31 @@ def differences(verdict: Verdict, labels: Labels, *, best_only: bool) -> EffectT
     return _table(drawn, labels, none=0.0, words=words, place=float)
 
 
-def speeds(verdict: Verdict, labels: Labels) -> EffectTable | None:
-    """How many times as long each level takes to the target, on a logarithmic axis; None where that is not known."""
-    if not verdict.speed:
-        return None
-    rows = [(s.a, s.b, s.ratio, s.interval, s.p, s.p_adjusted) for s in verdict.speed if s.ratio > 0]
-    words = _Words(size=lambda x, _: units.ratio(x), end=lambda x, _: units.factor(x), tick=lambda x: f"{2**x:.3g}x")
-    return _table(rows, labels, none=1.0, words=words, place=lambda x: math.log2(max(x, 1e-9)))
+def speeds(verdict: Verdict, labels: Labels, *, quickest_only: bool) -> EffectTable | None:
+    """How many times as long each level takes to the target, on a logarithmic axis; None where that is not known.
+
+    ``quickest_only`` keeps the comparisons against the level that no other one beats, where there is such a level.
+    """
+    drawn = [(s.a, s.b, s.ratio, s.interval, s.p, s.p_adjusted) for s in verdict.speed if s.ratio > 0]
+    slower = {s.a if s.ratio >= 1 else s.b for s in verdict.speed}
+    quickest = next((label for s in verdict.speed for label in (s.b, s.a) if label not in slower), None)
+    if quickest_only and quickest is not None:
+        drawn = [row for row in drawn if quickest in row[:2]]
+    words = _Words(
+        size=lambda x, _: units.ratio(x), end=lambda x, _: units.factor(x), tick=lambda x: f"{round(2**x, 6):g}x"
+    )
+    return _table(drawn, labels, none=1.0, words=words, place=lambda x: math.log2(max(x, 1e-9)), ticks=_ratio_ticks)
+
+
+def _ratio_ticks(low: float, high: float) -> tuple[float, ...]:
+    """Round ratios between two logarithms to the base of 2, no more than six of them."""
+    ratios = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100, 200)
+    inside = [math.log2(ratio) for ratio in ratios if low <= math.log2(ratio) <= high]
+    apart: list[float] = []
+    for tick in sorted(inside, key=lambda tick: (tick != 0, tick % 1 != 0)):  # 1x first, then doublings
+        if all(abs(tick - other) > (high - low) / 6 for other in apart):
+            apart.append(tick)
+    return tuple(sorted(apart))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +117,7 @@ def _table(
     none: float,
     words: _Words,
     place: Callable[[float], float],
+    ticks: Callable[[float, float], tuple[float, ...]] | None = None,
 ) -> EffectTable | None:
     """The rows as words and whiskers; ``none`` is the value of "no difference", ``place`` takes a value onto the axis."""
 
@@ -109,6 +128,8 @@ def _table(
     scale = axis([place(row[2]) for row in rows], [placed(row[3]) for row in rows], mark=place(none))
     if scale is None:
         return None
+    if ticks is not None:
+        scale = replace(scale, ticks=ticks(scale.low, scale.high))
     shown = []
     for a, b, size, interval, p, p_adjusted in rows:
         low, high = interval
@@ -127,7 +148,7 @@ def _table(
                 clear=(low is not None and low > none) or (high is not None and high < none),
             )
         )
-    return EffectTable(head=Markup(header(scale, [words.tick(tick) for tick in scale.ticks()])), rows=shown)
+    return EffectTable(head=Markup(header(scale, [words.tick(tick) for tick in scale.ticks])), rows=shown)
 
 
 def _bare(p: float) -> str:

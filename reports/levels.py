@@ -56,7 +56,7 @@ def level_table(verdict: Verdict, labels: Labels) -> LevelTable:
         _row(level, metric, labels, scale, first=level.rank_group != rank)
         for level, rank in zip(verdict.levels, before, strict=False)
     ]
-    head = header(scale, [units.target(tick, metric) for tick in scale.ticks()]) if scale else ""
+    head = header(scale, [units.target(tick, metric) for tick in scale.ticks]) if scale else ""
     return LevelTable(head=Markup(head), rows=rows)
 
 

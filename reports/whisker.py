@@ -16,25 +16,30 @@ HEIGHT = 28
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Axis:
-    """The axis that all rows share; ``mark`` is a value drawn as a line through all rows (zero, or a target)."""
+    """The axis that all rows share; ``mark`` is a value drawn as a line through all rows (zero)."""
 
     low: float
     high: float
+    ticks: tuple[float, ...]
     mark: float | None = None
 
     def at(self, value: float) -> float:
         """Where a value lies, in percent of the width; what is beyond an end lies on it."""
         return round(100 * min(max((value - self.low) / (self.high - self.low), 0.0), 1.0), 2)
 
-    def ticks(self) -> list[float]:
-        """Two to four round values."""
-        step = 10 ** math.floor(math.log10(self.high - self.low))
-        for factor in (2.0, 1.0, 0.5, 0.25, 0.2):
-            first = math.ceil(self.low / (step * factor))
-            count = math.floor(self.high / (step * factor)) - first + 1
-            if count >= 2:
-                return [round((first + i) * step * factor, 12) for i in range(count)][:5]
-        return []
+
+def round_ticks(low: float, high: float) -> tuple[float, ...]:
+    """Three to five round values between the ends, or two where there is no more."""
+    step = 10.0 ** math.floor(math.log10(high - low))
+    best: tuple[float, ...] = ()
+    for factor in (5.0, 2.0, 1.0, 0.5, 0.25, 0.2):
+        first, last = math.ceil(low / (step * factor)), math.floor(high / (step * factor))
+        if last - first + 1 > 5:
+            break
+        best = tuple(round(place * step * factor, 12) for place in range(first, last + 1))
+        if len(best) >= 3:
+            break
+    return best
 
 
 def axis(middles: Sequence[float], intervals: Sequence[Interval], mark: float | None = None) -> Axis | None:
@@ -50,15 +55,16 @@ def axis(middles: Sequence[float], intervals: Sequence[Interval], mark: float | 
     room = max(max(middles) - min(middles), float(np.median(widths)) if widths else 0.0)
     low = max(min([*ends, *middles]), min(middles) - 1.5 * room)
     high = min(max([*ends, *middles]), max(middles) + 1.5 * room)
-    if mark is not None and low - (high - low) < mark < high + (high - low):
+    if mark is not None:
         low, high = min(low, mark), max(high, mark)
     margin = 0.06 * (high - low) or abs(high) * 0.05 or 0.5
-    return Axis(low=low - margin, high=high + margin, mark=mark if mark is not None and low <= mark <= high else None)
+    low, high = low - margin, high + margin
+    return Axis(low=low, high=high, ticks=round_ticks(low, high), mark=mark)
 
 
 def whisker(scale: Axis, middle: float, interval: Interval | None) -> str:
     """One row as SVG: a dot at ``middle``, a bar over the interval; an end that is beyond the axis runs off it, without a cap."""
-    parts = [_line(tick, scale, "tick") for tick in scale.ticks()]
+    parts = [_line(tick, scale, "tick") for tick in scale.ticks]
     if scale.mark is not None:
         parts.append(_line(scale.mark, scale, "mark"))
     y = HEIGHT / 2
@@ -66,7 +72,9 @@ def whisker(scale: Axis, middle: float, interval: Interval | None) -> str:
         low, high = interval
         start = 0.0 if low is None else scale.at(low)
         end = 100.0 if high is None else scale.at(high)
-        parts.append(f'<line class="bar" x1="{start}%" x2="{end}%" y1="{y}" y2="{y}"/>')
+        # Nothing is known about where the value lies: said quietly, not as the widest bar of all.
+        name = "bar unknown" if low is None and high is None else "bar"
+        parts.append(f'<line class="{name}" x1="{start}%" x2="{end}%" y1="{y}" y2="{y}"/>')
         for value in (low, high):
             if value is not None and scale.low <= value <= scale.high:
                 at = scale.at(value)
@@ -76,9 +84,9 @@ def whisker(scale: Axis, middle: float, interval: Interval | None) -> str:
 
 
 def header(scale: Axis, texts: Sequence[str]) -> str:
-    """The axis for the head of the column: a label for each of its ticks; ``texts`` are made from ``ticks()``."""
+    """The axis for the head of the column: a label for each of its ticks; ``texts`` are made from ``ticks``."""
     parts = []
-    for place, (tick, text) in enumerate(zip(scale.ticks(), texts, strict=True)):
+    for place, (tick, text) in enumerate(zip(scale.ticks, texts, strict=True)):
         # On a phone there is room for the two outermost alone.
         name = ' class="inner"' if 0 < place < len(texts) - 1 else ""
         parts.append(f'<text x="{scale.at(tick)}%" y="12" text-anchor="middle"{name}>{escape(text)}</text>')
