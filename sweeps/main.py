@@ -107,7 +107,7 @@ def _race(sweep: Sweep, folder: Path, uri: str) -> int:
         tracker.sync(known)
         if not done:
             with LiveTable(
-                levels=sweep.levels(),
+                levels=_labels(sweep),
                 heats_per_level=sweep.trials,
                 seeds=sweep.seeds,
                 epochs=sweep.recipe.epochs,
@@ -149,11 +149,33 @@ def _losses(sweep: Sweep, records: Sequence[TrialRecord]) -> bool:
 
 def _show_plan(sweep: Sweep, folder: Path, known: Sequence[TrialRecord]) -> None:
     """What will be run and about how long; what is there already is said."""
+    from analysis import units
     from reports import console
 
-    concurrency = max(1, len(os.sched_getaffinity(0)) // sweep.resources.cpus) if sweep.lane != "local" else 1
-    about = estimate(sweep, known, concurrency=concurrency)
-    ...
+    goal = sweep.task.goal
+    concurrency = 1 if sweep.lane == "local" else max(1, len(os.sched_getaffinity(0)) // sweep.resources.cpus)
+    left = estimate(sweep, known, concurrency=concurrency)
+    reach = f", {units.target(goal.target, goal.metric)} counts as reached" if goal.target is not None else ""
+    console.plan(
+        sweep=f"{sweep.name} in {folder}",
+        task=sweep.task.name,
+        goal=f"{'highest' if goal.mode == 'max' else 'lowest'} {goal.metric}{reach}",
+        levels=_labels(sweep),
+        heats_per_level=sweep.trials,
+        seeds=sweep.seeds,
+        epochs=sweep.recipe.epochs,
+        concurrency=concurrency,
+        seconds=left.seconds,
+        measured=left.measured,
+        done=sum(record.status.settled for record in known),
+    )
+
+
+def _labels(sweep: Sweep) -> list[str]:
+    """The levels as tables name them."""
+    from analysis import units
+
+    return [", ".join(units.label(value) for value in level.values()) or sweep.name for level in sweep.levels()]
 
 
 def _started(sweep: Sweep, lane: str) -> int:
@@ -171,7 +193,7 @@ def _move_aside(folder: Path) -> None:
 
 
 def _tracking_uri(options: command_line.Options) -> str:
-    """The option, else MLflow's own variable, else a SQLite file beside the default ``runs``, or inside a folder named by --runs."""
+    """The option, else MLflow's own variable, else a SQLite file: beside the default ``runs``, inside another one."""
     given = options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     if given:
         return given
@@ -194,7 +216,7 @@ def _command() -> str:
 def _interruptible() -> Iterator[None]:
     """SIGTERM ends a sweep as Ctrl-C does."""
 
-    def interrupt(signum: int, frame: Any) -> None:
+    def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)

@@ -118,6 +118,8 @@ def _quiet() -> None:
         # Twice the driver's cost, for files that the ledger replaces.
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+        # The newer of Tune's two outputs prints a banner even when it is told to be silent.
+        "RAY_AIR_NEW_OUTPUT": "0",
         # Ray runs its workers at nice 15, so that anything else on the machine starves them.
         "RAY_worker_niceness": "0",
         # Ray's memory monitor ends a worker with an error that ends the whole Tuner run; the kernel ends only the process.
