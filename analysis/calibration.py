@@ -306,7 +306,7 @@ def write_between_markers(path: Path, text: str) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run the simulations; the exit status is 0."""
     parser = argparse.ArgumentParser(prog="python -m analysis.calibration", description=__doc__.split("\n")[0])
-    parser.add_argument("--sweeps", type=int, default=4_000, metavar="N", help="simulated sweeps a cell (4,000)")
+    parser.add_argument("--sweeps", type=int, default=3_000, metavar="N", help="simulated sweeps a cell (3,000)")
     parser.add_argument(
         "--write", type=Path, metavar="PAGE", help="a page to write the tables into, between its markers"
     )
