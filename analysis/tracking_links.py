@@ -18,6 +18,7 @@ from analysis.tracking_place import Place
 from analysis.tracking_runs import level_text
 
 _LOCAL = "http://127.0.0.1:5000"
+_TRAINING = "workflowType=machine_learning"  # else MLflow opens with its pages for language models
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,13 +52,18 @@ def links(
     compare = None
     if len(compared) > 1:
         runs = quote(json.dumps(list(compared), separators=(",", ":")))
-        compare = f"{base}/#/compare-runs?runs={runs}&experiments={quote(json.dumps([experiment]))}"
+        compare = f"{base}/#/compare-runs?runs={runs}&experiments={quote(json.dumps([experiment]))}&{_TRAINING}"
     return Links(
         command=serve(place),
-        url=f"{base}/#/experiments/{experiment}/runs?workflowType=machine_learning{shared}",
-        run_url=f"{base}/#/experiments/{experiment}/runs/{sweep_run}" if sweep_run else None,
+        url=f"{base}/#/experiments/{experiment}/runs?{_TRAINING}{shared}",
+        run_url=f"{base}/{run_page(experiment, sweep_run)}" if sweep_run else None,
         compare_url=compare,
     )
+
+
+def run_page(experiment: str, run: str, tab: str = "") -> str:
+    """A run's page, or one of its tabs, relative to the server."""
+    return f"#/experiments/{experiment}/runs/{run}{tab}?{_TRAINING}"
 
 
 def serve(place: Place) -> str | None:

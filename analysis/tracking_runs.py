@@ -7,9 +7,10 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from analysis.ledger import Question
+from analysis.ledger import Goal, Question
 from analysis.records import Row, Scalar, Stage, Status, TrialRecord
 from analysis.redact import redact
 
@@ -80,8 +81,10 @@ class Naming:
             value = record.point.get(path)
             if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
                 params[f"{self.key(path)}_log10"] = f"{math.log10(value):.4g}"
-        own = {"level": level_text(record.level), "seed": str(record.seed), "stage": record.stage.value}
-        return {name: value for name, value in own.items() if value and name not in params} | params
+        own = {"seed": str(record.seed), "stage": record.stage.value}
+        if len(record.level) > 1:  # with one factor the level is that factor, and would be drawn twice
+            own["level"] = level_text(record.level)
+        return own | params
 
     def tags(self, record: TrialRecord) -> dict[str, str]:
         """Our own tags, the level's colour, and an error as the run's description."""
@@ -108,6 +111,7 @@ class Naming:
         if record.error or record.reason:
             fence = "" if not record.error else f"\n\n```\n{record.error.replace('```', '` ` `')[-3000:]}\n```"
             tags["mlflow.note.content"] = f"**{record.status.value.replace('_', ' ')}**: {record.reason or ''}{fence}"
+        tags |= source_tags(self.question)
         return {name: _text(value, _TAG_WIDTH) for name, value in tags.items() if value}
 
 
@@ -128,9 +132,10 @@ def rows(record: TrialRecord, history: Iterable[Row], *, after: int = 0) -> list
     return metrics
 
 
-def once(record: TrialRecord) -> list[Metric]:
-    """What is one number a trial, without a curve: ``best/`` at the chosen epoch, ``cost/`` in all."""
-    values: dict[str, Any] = {f"best/{name.replace('/', '_')}": value for name, value in record.metrics.items()}
+def once(record: TrialRecord, goal: Goal) -> list[Metric]:
+    """What is one number a trial, without a curve: ``best/`` at the chosen epoch, the goal's on test first, ``cost/`` in all."""
+    chosen = sorted(record.metrics, key=lambda name: (name != f"test/{goal.metric}", name != f"val/{goal.metric}"))
+    values: dict[str, Any] = {f"best/{name.replace('/', '_')}": record.metrics[name] for name in chosen}
     values["best/epoch"] = record.best_epoch
     cost = record.cost
     values |= {"cost/seconds": cost.seconds, "cost/cpu_seconds": cost.cpu_seconds, "cost/gpu_seconds": cost.gpu_seconds}
@@ -151,7 +156,20 @@ def level_text(level: Mapping[str, Scalar]) -> str:
 
 def created(question: Question) -> str:
     """When this sweep was begun, which tells it from an earlier one of the same name; it stays as it is when resumed."""
-    return str(question.raw.get("created") or "")
+    when = question.raw.get("created")
+    return datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds") if isinstance(when, int | float) else ""
+
+
+def sweep_tags(question: Question) -> dict[str, str]:
+    """Tags of the sweep's own run."""
+    own = {"regatta.kind": "sweep", "regatta.sweep": question.sweep, "regatta.created": created(question)}
+    return own | source_tags(question)
+
+
+def source_tags(question: Question) -> dict[str, str]:
+    """The script that ran, where the question names the command."""
+    script = next((word for word in str(question.raw.get("command") or "").split() if word.endswith(".py")), None)
+    return {"mlflow.source.name": redact(script), "mlflow.source.type": "LOCAL"} if script else {}
 
 
 def sweep_params(question: Question) -> dict[str, str]:

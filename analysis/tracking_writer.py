@@ -8,11 +8,12 @@ from pathlib import Path
 
 from analysis.ledger import Question
 from analysis.records import Row, Status, TrialRecord
-from analysis.tracking_links import Links, links, top
+from analysis.tracking_links import Links, links, run_page, top
 from analysis.tracking_note import note
 from analysis.tracking_place import Place
-from analysis.tracking_runs import Naming, created, milliseconds, mlflow_status, once, rows, sweep_params
+from analysis.tracking_runs import Naming, created, milliseconds, mlflow_status, once, rows, sweep_params, sweep_tags
 from analysis.tracking_store import Found, Store
+from analysis.tracking_view import KEY, TAG, view
 from analysis.verdict import Verdict
 
 _ATTACHED = ("report.html", "verdict.json", "trials.parquet")
@@ -123,7 +124,7 @@ class Writer:
             experiment=self._store.experiment if self._store else None,
             sweep_run=self._sweep.run if self._sweep else None,
             compared=[self._runs[record.id].run for record in best],
-            view=None,
+            view=KEY,
         )
 
     @property
@@ -182,7 +183,8 @@ class Writer:
         found = found or self._create(store, record)
         tags = self._naming.tags(record)
         changed = {name: value for name, value in tags.items() if found.tags.get(name) != value}
-        metrics = rows(record, record.history, after=self._epoch(store, found)) + once(record)
+        # The goal's test value first: the page that compares runs shows the first metric that was written.
+        metrics = once(record, self._question.goal) + rows(record, record.history, after=self._epoch(store, found))
         store.log(found, metrics=metrics, params=self._missing_params(found, record), tags=changed)
         ended = milliseconds(record.ended)
         store.end(found, mlflow_status(record.status), ended=ended)
@@ -226,27 +228,23 @@ class Writer:
             if found not in same[-1:]:
                 store.delete(found)
         if same:
-            self._sweep = same[-1]
-            if self._sweep.status != "RUNNING":
-                store.go_on(self._sweep)
-            return
-        tags = {
-            "regatta.kind": "sweep",
-            "regatta.sweep": self._question.sweep,
-            "regatta.created": created(self._question),
-        }
-        began = self._question.raw.get("created")
-        when = milliseconds(began) if isinstance(began, int | float) else 0
-        sweep = store.create(f"sweep: {self._question.sweep}", tags, started=when)
-        store.log(sweep, params=params)
+            sweep = same[-1]
+            if sweep.status != "RUNNING":
+                store.go_on(sweep)
+        else:
+            began = self._question.raw.get("created")
+            when = milliseconds(began) if isinstance(began, int | float) else 0
+            sweep = store.create(f"sweep: {self._question.sweep}", sweep_tags(self._question), started=when)
+            store.log(sweep, params=params)
+        store.tag_experiment({TAG: view(self._naming)})
         self._sweep = sweep
 
     def _publish(self, store: Store, folder: Path, verdict: Verdict) -> None:
         assert self._sweep is not None
-        text = note(self._question, verdict)
+        text = note(self._question, verdict, page=run_page(store.experiment, self._sweep.run, "/artifacts"))
         tags = {"mlflow.note.content": text, "regatta.answer": verdict.answer, "regatta.method": verdict.method}
         store.log(self._sweep, tags=tags)
-        store.tag_experiment({"mlflow.note.content": text, "regatta.sweep": self._question.sweep})
+        store.tag_experiment({"mlflow.note.content": text})
         files = [folder / name for name in _ATTACHED if (folder / name).exists()]
         if store.artifacts_elsewhere is None:
             store.attach(self._sweep, files)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,7 +86,7 @@ def test_the_files_hold_the_tables(tmp_path: Path) -> None:
     records = planted_records({16: [0.9] * 3, 64: [0.95] * 3}, diverged=[(16, 2)], failed=[(64, 3)])
     paths = write_tables(tmp_path, records)
     assert [path.name for path in paths] == ["trials.parquet", "trials.csv", "epochs.parquet"]
-    assert sorted(os.listdir(tmp_path)) == ["epochs.parquet", "trials.csv", "trials.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epochs.parquet", "trials.csv", "trials.parquet"]
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "trials.parquet"), trials_table(records))
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "epochs.parquet"), epochs_table(records))
     text = pd.read_csv(tmp_path / "trials.csv")
@@ -132,4 +131,4 @@ def test_an_unwritable_table_leaves_the_old_one_whole(tmp_path: Path) -> None:
     with pytest.raises((ValueError, TypeError)):
         write_tables(tmp_path, [broken])
     assert (tmp_path / "trials.csv").read_bytes() == before
-    assert sorted(os.listdir(tmp_path)) == ["epochs.parquet", "trials.csv", "trials.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epochs.parquet", "trials.csv", "trials.parquet"]
