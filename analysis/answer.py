@@ -226,8 +226,8 @@ def _label(level: LevelResult) -> str:
 
 
 def _listed(levels: Sequence[LevelResult]) -> str:
-    """``16, 64 and 128``; more than four are counted."""
+    """``16, 64 and 128``; more than three are counted."""
     names = [_label(level) for level in levels]
-    if len(names) > 4:
+    if len(names) > 3:
         return f"{len(names)} others"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
