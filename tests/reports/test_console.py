@@ -1,0 +1,165 @@
+"""What the terminal and a log show."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from analysis.judge import judge
+from analysis.ledger import read_ledger, read_question
+from analysis.records import Stage, Status
+from analysis.tracking_links import Links
+from reports.console import PAUSE, LiveTable, answer, plan
+from tests.planted import planted_record, planted_records
+
+
+class Clock:
+    """Seconds that a test moves on."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def table(console: Console, clock: Clock, levels: tuple[str, ...] = ("16", "32")) -> LiveTable:
+    return LiveTable(
+        levels=levels, heats_per_level=4, seeds=2, epochs=6, metric="accuracy", mode="max", console=console, clock=clock
+    )
+
+
+def log() -> Console:
+    return Console(file=io.StringIO(), force_terminal=False, width=80)
+
+
+def terminal(width: int = 80, height: int = 30) -> Console:
+    return Console(
+        file=io.StringIO(), force_terminal=True, width=width, height=height, legacy_windows=False, _environ={}
+    )
+
+
+def written(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_log_gets_a_plain_line_every_few_seconds_and_at_milestones() -> None:
+    console, clock = log(), Clock()
+    records = planted_records({16: [0.9, 0.91], 32: [0.8, 0.81]})
+    with table(console, clock) as live:
+        for record in records:
+            live.started(record)
+            for row in record.history:
+                live.reported(record.id, row)
+            live.ended(record)
+        clock.now = PAUSE + 1
+        live.started(planted_record(level=16, stage=Stage.FINAL, seed=3, number=99, score=0.9))
+    lines = written(console).splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("all heats are done; 0 s: heats 8/8, finals 0/4")
+    assert lines[1].startswith("all finals are done; ")
+    assert "1 running" in lines[2]
+    assert "(16)" in lines[2]
+    assert "\x1b" not in written(console)
+
+
+def test_what_was_there_already_is_counted_and_no_milestone() -> None:
+    console, clock = log(), Clock()
+    records = planted_records({16: [0.9, 0.91], 32: [0.8, 0.81]})
+    with table(console, clock) as live:
+        live.already(
+            [*records[:8], replace(records[8], status=Status.RUNNING), replace(records[9], status=Status.FAILED)]
+        )
+        clock.now = PAUSE
+        live.ended(records[8])
+    assert written(console).startswith("5.0 s: heats 8/8, finals 1/4, 0 running")
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_terminal_gets_a_table_that_fits(width: int) -> None:
+    console, clock = terminal(width), Clock()
+    records = planted_records({16: [0.9, 0.91], 32: [0.8, 0.81]}, diverged=[(32, 1)])
+    live = table(console, clock)
+    for record in records:
+        live.started(record)
+        live.ended(record)
+    live.close()
+    live.close()
+    plain = Console(file=io.StringIO(), width=width)
+    shown = written(console)
+    assert "4/4" in shown
+    assert "2/2" in shown
+    assert "diverged or lost" in shown
+    assert "12 of 12 trials" in shown
+    assert shown.rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in shown  # the cursor is back
+    del plain
+
+
+def test_an_interruption_gives_the_terminal_back() -> None:
+    console = terminal()
+
+    def interrupted() -> None:
+        with table(console, Clock()) as live:
+            live.started(planted_record(level=16, stage=Stage.HEAT, seed=0, number=1, score=0.9))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert written(console).count("\x1b[?25l") == written(console).count("\x1b[?25h") == 1
+
+
+def test_more_levels_than_lines_are_counted() -> None:
+    console = terminal(height=12)
+    live = table(console, Clock(), tuple(str(level) for level in range(40)))
+    live.close()
+    assert "and 33 more" in written(console)
+
+
+def test_the_plan_is_arithmetic() -> None:
+    console = log()
+    plan(
+        sweep="batch_size",
+        task="digits",
+        goal="highest accuracy",
+        levels=("16", "32"),
+        heats_per_level=4,
+        seeds=8,
+        epochs=6,
+        concurrency=2,
+        seconds=125.0,
+        measured=False,
+        done=3,
+        console=console,
+    )
+    text = written(console)
+    for words in ("8 = 2 x 4", "16 = 2 x 8 seeds", "3 of 24 trials", "about 2 min 5 s with 2 at once, a guess"):
+        assert words in text
+
+
+@pytest.mark.parametrize("console", [log(), terminal()])
+def test_the_answer_names_the_report_and_hides_passwords(console: Console, troubled_folder: Path) -> None:
+    verdict = judge(read_question(troubled_folder), read_ledger(troubled_folder))
+    links = Links(
+        command="mlflow server --backend-store-uri postgresql://me:hunter2@db",
+        url="http://127.0.0.1:5000/#/experiments/1",
+        run_url=None,
+        compare_url=None,
+    )
+    answer(verdict, report=Path("runs/x/report.html"), links=links, console=console)
+    shown = written(console)
+    assert "Batch size 64 leads" in shown
+    assert "runs/x/report.html" in shown
+    assert "127.0.0.1:5000" in shown
+    assert "hunter2" not in shown
+
+
+def test_markup_in_a_level_is_text() -> None:
+    console = terminal()
+    live = table(console, Clock(), ("[red]16[/red]",))
+    live.close()
+    assert "[red]16[/red]" in written(console)

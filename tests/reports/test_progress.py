@@ -1,0 +1,83 @@
+"""Counts of a sweep under way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from analysis.records import Stage, Status
+from reports.progress import Progress
+from tests.planted import planted_record
+
+
+def progress(levels: tuple[str, ...] = ("16", "32"), mode: str = "max") -> Progress:
+    return Progress(levels=levels, heats_per_level=4, seeds=2, epochs=6, metric="accuracy", mode=mode)
+
+
+def heat(number: int, *, level: int = 16, score: float = 0.9, status: Status = Status.COMPLETED, epochs: int = 6):
+    return planted_record(
+        level=level, stage=Stage.HEAT, seed=0, number=number, score=score, status=status, epochs=epochs
+    )
+
+
+def test_a_trial_counts_once_with_its_last_status() -> None:
+    state = progress()
+    record = heat(1)
+    state.began(record)
+    assert state.running == 1
+    state.over(replace(record, status=Status.FAILED))
+    assert state.standings()[0].lost == 1
+    assert state.done(Stage.HEAT) == 0
+    state.began(record)
+    state.over(record)
+    state.over(record)
+    standing = state.standings()[0]
+    assert (standing.heats, standing.lost, standing.running) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(("mode", "best"), [("max", 0.95), ("min", 0.4)])
+def test_the_best_value_follows_the_goals_direction_and_comes_from_heats_alone(mode: str, best: float) -> None:
+    state = progress(mode=mode)
+    state.began(heat(1))
+    state.told(heat(1).id, {"epoch": 1, "val/accuracy": 0.4})
+    state.told(heat(1).id, {"epoch": 2, "val/accuracy": 0.95})
+    state.told(heat(1).id, {"epoch": 3, "val/accuracy": float("nan")})
+    state.told(heat(1).id, {"epoch": 4})
+    final = planted_record(level=16, stage=Stage.FINAL, seed=1, number=9, score=0.99 if mode == "max" else 0.01)
+    state.over(final)
+    assert state.standings()[0].best == best
+    assert state.standings()[1].best is None
+
+
+def test_an_epoch_of_an_unknown_trial_is_left_out() -> None:
+    state = progress()
+    state.told("nobody", {"epoch": 1, "val/accuracy": 1.0})
+    assert state.best() is None
+
+
+def test_time_to_go_is_the_epochs_left_at_this_commands_own_pace() -> None:
+    state = progress(levels=("16",))
+    for number in range(2):  # of an earlier command: no pace
+        state.over(heat(number), earlier=True)
+    assert state.left(10.0) is None
+    state.over(heat(3, status=Status.STOPPED, epochs=3))
+    # 3 epochs in 6 s; a heat takes (6 + 6 + 3) / 3 = 5 epochs on average: 5 for the last heat, 12 for two finals
+    assert state.left(6.0) == pytest.approx((5 + 12) * 2.0)
+    state.began(heat(4))
+    state.told(heat(4).id, {"epoch": 2})
+    assert state.left(10.0) == pytest.approx((3 + 12) * 2.0)
+
+
+def test_a_resumed_trial_counts_only_the_epochs_it_trains_now() -> None:
+    state = progress(levels=("16",))
+    state.began(heat(1))  # its history holds six epochs
+    state.told(heat(1).id, {"epoch": 6})
+    assert state.left(5.0) is None
+
+
+def test_a_sweep_without_factors_has_one_level() -> None:
+    state = progress(levels=("digits",))
+    state.over(replace(heat(1), level={}))
+    assert [standing.label for standing in state.standings()] == ["digits"]
+    assert state.standings()[0].heats == 1
