@@ -62,10 +62,11 @@ def _answer(sweep: Sweep, options: command_line.Options) -> int:
     try:
         if not options.fresh:
             question.match(folder, sweep)
+        _show_plan(sweep, folder, [] if options.fresh else read_ledger(folder))
         if options.dry_run:
-            _show_plan(sweep, folder, [] if options.fresh else read_ledger(folder))
             return ANSWERED
         uri = _tracking_uri(options)
+        _say("Trying a first step of each model …")
         check(uri)
         rehearsal.rehearse(sweep)
         if options.fresh:
@@ -84,7 +85,6 @@ def _race(sweep: Sweep, folder: Path, uri: str) -> int:
     from reports.console import LiveTable
 
     known = read_ledger(folder)
-    _show_plan(sweep, folder, known)
     lane = "solo" if sweep.lane == "auto" else sweep.lane
     done = finished(sweep, known)
     concurrency = _started(sweep, lane) if not done else 1
@@ -130,6 +130,7 @@ def _conclude(sweep: Sweep, folder: Path, tracker: Tracker) -> int:
     from analysis.tables import write_tables
     from reports import console, page
 
+    _say("Writing tables, page and MLflow …")
     records = read_ledger(folder)
     write_tables(folder, records)
     links = tracker.links()
@@ -182,8 +183,13 @@ def _started(sweep: Sweep, lane: str) -> int:
     """Trials at once in this lane; Ray is up afterwards where the lane needs it."""
     if lane == "local":
         return 1
-    print("Starting Ray …", flush=True)
+    _say("Starting Ray …")
     return solo.start(sweep.resources)
+
+
+def _say(text: str) -> None:
+    """A line about something that takes seconds."""
+    print(text, flush=True)
 
 
 def _move_aside(folder: Path) -> None:

@@ -1,0 +1,337 @@
+"""The command as a user runs it: real processes, real Ray, real MLflow, killed and interrupted for real."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from analysis.ledger import read_ledger
+from analysis.records import Stage, Status, TrialRecord
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = str(ROOT / "tests" / "sweeps" / "small.py")
+
+
+def command(*options: str, script: str = SCRIPT) -> list[str]:
+    return [sys.executable, script, *options]
+
+
+def environment(epoch_seconds: float = 0.0) -> dict[str, str]:
+    return {
+        **{name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"},
+        "EPOCH_SECONDS": str(epoch_seconds),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def run(*options: str, script: str = SCRIPT, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*options, script=script),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        cwd=cwd,
+        timeout=240,
+        check=False,
+    )
+
+
+def ended(folder: Path) -> list[TrialRecord]:
+    return [record for record in read_ledger(folder) if record.status.settled]
+
+
+def started(folder: Path, epoch_seconds: float, *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command("--runs", str(folder.parent), *options),
+        env=environment(epoch_seconds),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(folder: Path, trials: int, epochs: int, process: subprocess.Popen[str]) -> None:
+    """Until so many trials have ended and one under way has told so many epochs."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        done = {record.id for record in ended(folder)}
+        live = folder / "live.jsonl"
+        lines = live.read_text().splitlines()[:-1] if live.exists() else []
+        told = Counter(entry["id"] for entry in map(json.loads, lines))
+        if len(done) >= trials and any(count >= epochs for name, count in told.items() if name not in done):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"only {len(ended(folder))} trials ended in time")
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    """Process ids of the trial's actors below a driver."""
+    import psutil
+
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child.pid for child in children if "ImplicitFunc" in " ".join(child.cmdline())]
+
+
+NOISE = "ignore:The ``noload`` loader strategy is deprecated"
+"""MLflow's own use of SQLAlchemy."""
+
+
+def told_once(uri: str, records: Sequence[TrialRecord]) -> None:
+    """MLflow has one run a trial, one for the sweep, and none left RUNNING."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    (experiment,) = [e for e in client.search_experiments() if e.name != "Default"]
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    ids = Counter(run.data.tags.get("regatta.id") for run in runs)
+    ids.pop(None, None)
+    assert ids == Counter(record.id for record in records)
+    assert len(runs) == len(records) + 1
+    assert {run.info.status for run in runs} <= {"FINISHED", "FAILED"}
+    assert not any(run.data.tags.get("mlflow.parentRunId") for run in runs)
+
+
+def all_there(folder: Path) -> list[TrialRecord]:
+    records = read_ledger(folder)
+    counts = Counter((record.stage, record.level["batch_size"]) for record in records)
+    assert counts == {(Stage.HEAT, 8): 5, (Stage.HEAT, 32): 5, (Stage.FINAL, 8): 6, (Stage.FINAL, 32): 6}
+    assert all(record.status.settled for record in records)
+    for record in records:
+        assert [row["epoch"] for row in record.history] == list(range(1, record.epochs + 1))
+    return records
+
+
+def endings(folder: Path) -> Counter[str]:
+    lines = map(json.loads, (folder / "trials.jsonl").read_text().splitlines())
+    return Counter(line["id"] for line in lines if line["status"] != "running")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(NOISE)
+def test_kill_9_and_ctrl_c_in_mid_sweep_and_the_same_command_finishes_it(tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    options = ["--lane", "solo"]
+    killed = started(folder, 0.04, *options)
+    wait_for(folder, 4, 3, killed)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    after_kill = {record.id: record for record in ended(folder)}
+    cut_at = time.time()
+
+    interrupted = started(folder, 0.04, *options)
+    wait_for(folder, len(after_kill) + 4, 3, interrupted)
+    interrupted.send_signal(signal.SIGINT)
+    said, _ = interrupted.communicate(timeout=60)
+    assert interrupted.returncode == 3, said
+    assert "Nothing is lost; run the same command to go on" in said
+    assert "Traceback" not in said
+    after_interrupt = {record.id: record for record in ended(folder)}
+    assert after_kill.items() <= after_interrupt.items()
+
+    done = run("--runs", str(tmp_path), *options)
+    assert done.returncode == 0, done.stderr
+    records = all_there(folder)
+    assert after_interrupt.items() <= {record.id: record for record in records}.items()
+    assert set(endings(folder).values()) == {1}
+    # What was under way when the driver was killed went on from its checkpoint: its first epochs are older than the kill.
+    resumed = [r for r in records if r.id not in after_kill and r.history[0]["time"] < cut_at]
+    assert resumed
+    told_once(f"sqlite:///{tmp_path / 'mlflow.db'}", records)
+    assert (folder / "report.html").stat().st_size > 100_000
+    verdict = json.loads((folder / "verdict.json").read_text())
+    assert verdict["answer"] in done.stdout
+    assert {level["n"] for level in verdict["levels"]} == {6}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(NOISE)
+def test_a_killed_worker_costs_nothing_and_a_second_command_runs_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    process = started(folder, 0.04, "--lane", "solo")
+    wait_for(folder, 2, 3, process)
+    victims = workers_of(process)
+    assert victims
+    os.kill(victims[0], signal.SIGKILL)
+    said, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    assert "Traceback" not in said
+    records = all_there(folder)
+    assert set(endings(folder).values()) == {1}
+
+    before = (folder / "trials.jsonl").read_bytes()
+    again = run("--runs", str(tmp_path), "--lane", "solo")
+    assert again.returncode == 0, again.stderr
+    assert "Starting Ray" not in again.stdout
+    assert (folder / "trials.jsonl").read_bytes() == before
+    told_once(f"sqlite:///{tmp_path / 'mlflow.db'}", records)
+
+
+@pytest.fixture(scope="module")
+def lanes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[TrialRecord]]:
+    """The same sweep, one trial at a time so that the search sees the same, on both lanes."""
+    found = {}
+    for lane in ("local", "solo"):
+        folder = tmp_path_factory.mktemp(lane)
+        done = run("--runs", str(folder), "--lane", lane)
+        assert done.returncode == 0, done.stderr
+        found[lane] = read_ledger(folder / "small")
+    return found
+
+
+@pytest.mark.slow
+def test_both_lanes_give_the_same_numbers(lanes: dict[str, list[TrialRecord]]) -> None:
+    """In double precision, whatever process a trial ran in."""
+    local, solo = ({record.id: record for record in lanes[lane]} for lane in ("local", "solo"))
+    shared = local.keys() & solo.keys()
+    assert len(shared) >= 4
+    for name in shared:
+        mine, theirs = local[name].history, solo[name].history
+        for a, b in zip(mine, theirs, strict=False):
+            assert a["train/loss"] == pytest.approx(b["train/loss"], rel=1e-12)
+            assert a["val/accuracy"] == b["val/accuracy"]
+    assert {record.lane for record in solo.values()} == {"solo"}
+
+
+def test_help_and_dry_run_start_nothing(tmp_path: Path) -> None:
+    shown = run("--help")
+    assert shown.returncode == 0
+    options = "--dry-run --quick --fresh --runs --tracking-uri --task --data --workers --lane --trials --epochs --seeds --budget"
+    assert set(re.findall(r"--[a-z-]+", shown.stdout)) == {*options.split(), "--help"}
+    planned = run("--dry-run", "--runs", str(tmp_path))
+    assert planned.returncode == 0, planned.stderr
+    assert "10 = 2 x 5" in planned.stdout
+    assert "12 = 2 x 6 seeds" in planned.stdout
+    assert "about" in planned.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--bogus"], "unrecognized arguments: --bogus"),
+        (["--seeds", "0"], "'0' is not a whole number from 1"),
+        (["--budget", "soon"], "'soon' is not a time above zero; write 90s, 10m or 2h30m"),
+        (["--lane", "fast"], "invalid choice: 'fast'"),
+        (["--workers", "2"], "--workers 2"),
+        (["--task", "nowhere:task"], "No module named 'nowhere'"),
+        (["--task", "trainables.tasks:nothing"], "has no attribute 'nothing'"),
+        (["--task", "trainables:Recipe"], "not a Task"),
+        (["--data", "x.csv"], "add --task trainables.tasks:table"),
+        (["--task", "trainables.tasks:table", "--data", "nowhere.csv"], "nowhere.csv does not exist"),
+        (["--epochs", "1"], "grace 2 must lie between 1 and the recipe's 1 epochs"),
+        (["--tracking-uri", "http://127.0.0.1:9"], "127.0.0.1:9"),
+        (["--tracking-uri", "sqlite:////dev/null/mlflow.db"], "/dev/null"),
+        (["--tracking-uri", "gopher://x"], "gopher"),
+    ],
+)
+def test_a_wrong_command_is_refused_in_words_and_starts_nothing(tmp_path: Path, options: list[str], said: str) -> None:
+    done = run("--runs", str(tmp_path), "--lane", "local", *options)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_question_in_the_folder_is_refused_and_fresh_keeps_it(tmp_path: Path) -> None:
+    first = run("--runs", str(tmp_path), "--lane", "local", "--trials", "1", "--seeds", "1", "--epochs", "3")
+    assert first.returncode == 0, first.stderr
+    ledger = (tmp_path / "small" / "trials.jsonl").read_bytes()
+    other = run("--runs", str(tmp_path), "--lane", "local", "--trials", "1", "--seeds", "1", "--epochs", "4")
+    assert other.returncode == 2
+    assert "belongs to another question: recipe.epochs was 3, is 4" in other.stderr
+    assert (tmp_path / "small" / "trials.jsonl").read_bytes() == ledger
+    fresh = run("--runs", str(tmp_path), "--lane", "local", "--trials", "1", "--seeds", "1", "--epochs", "4", "--fresh")
+    assert fresh.returncode == 0, fresh.stderr
+    (aside,) = [path for path in tmp_path.iterdir() if path.name.startswith("small-before-")]
+    assert (aside / "trials.jsonl").read_bytes() == ledger
+    assert "The earlier run is kept in" in fresh.stdout
+
+
+BROKEN = '''
+import torch
+from dataclasses import dataclass, replace
+from sweeps import main
+from tests.sweeps.small import small
+from trainables import SGD
+
+@dataclass(frozen=True)
+class Model:
+    def build(self):
+        raise ValueError("no such layer")
+
+@dataclass(frozen=True)
+class Late:
+    """Works at first and fails in the second epoch, in some seeds."""
+    def build(self):
+        return Net()
+
+class Net(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(2, 3)
+        self.calls = 0
+    def forward(self, x):
+        self.calls += self.training
+        if self.calls > 9 and float(self.weight.detach().sum()) > 0:
+            raise RuntimeError("a fault <script>alert(1)</script> in mid-trial")
+        return super().forward(x)
+
+base = small(search=None, early_stop=None, seeds=6)
+recipe = replace(base.recipe, optimizer=SGD(lr=0.01), epochs=4)
+if __name__ == "__main__":
+    main(replace(base, recipe=replace(recipe, model={model}())))
+'''
+
+
+def test_a_model_that_cannot_be_built_fails_once_before_anything_starts(tmp_path: Path) -> None:
+    script = tmp_path / "broken.py"
+    script.write_text(BROKEN.replace("{model}", "Model"))
+    done = run("--runs", str(tmp_path / "runs"), script=str(script))
+    assert done.returncode == 2
+    assert "raises ValueError: no such layer" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_trials_that_raise_are_on_the_page_with_their_reason_and_the_status_says_so(tmp_path: Path) -> None:
+    script = tmp_path / "late.py"
+    script.write_text(BROKEN.replace("{model}", "Late"))
+    done = run("--runs", str(tmp_path / "runs"), "--lane", "local", script=str(script))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    records = read_ledger(tmp_path / "runs" / "small")
+    statuses = Counter(record.status for record in records)
+    assert statuses[Status.FAILED] > 0
+    assert statuses[Status.COMPLETED] > 0
+    page = (tmp_path / "runs" / "small" / "report.html").read_text()
+    assert "RuntimeError: a fault &lt;script&gt;alert(1)&lt;/script&gt; in mid-trial" in page
+    assert "<script>alert(1)" not in page
+
+
+def test_one_s_own_task_and_table(tmp_path: Path) -> None:
+    """``--task`` and ``--data`` answer a shipped question on a file of one's own, in a folder of its own."""
+    lines = [f"{i % 7},{(i * i) % 11},{'abc'[i % 3]}" for i in range(120)]
+    (tmp_path / "mine.csv").write_text("x,y,kind\n" + "\n".join(lines) + "\n")
+    options = ["--task", "trainables.tasks:table", "--data", str(tmp_path / "mine.csv"), "--lane", "local"]
+    done = run("--runs", str(tmp_path / "runs"), "--trials", "1", "--seeds", "1", "--epochs", "3", *options)
+    assert done.returncode == 0, done.stderr
+    records = read_ledger(tmp_path / "runs" / "small-table-mine")
+    assert {record.task for record in records} == {"table"}
+
+
+def test_the_sample_of_one_s_own_works_as_printed(tmp_path: Path) -> None:
+    done = run("--runs", str(tmp_path), "--quick", "--lane", "local", script=str(ROOT / "examples" / "spirals.py"))
+    assert done.returncode == 0, done.stderr
+    assert "Too few seeds to tell" in done.stdout
+    assert {record.task for record in read_ledger(tmp_path / "spirals-quick")} == {"spirals"}
