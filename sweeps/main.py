@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,9 @@ def main(sweep: Sweep, argv: Sequence[str] | None = None) -> None:
     except (QuestionError, ConflictError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = WRONG
+    except OSError as error:
+        print(f"error: {error}\nWhat is done is kept; run the same command to go on:\n  {_command()}", file=sys.stderr)
+        status = INTERRUPTED
     except KeyboardInterrupt:
         print(f"\nInterrupted. Nothing is lost; run the same command to go on:\n  {_command()}", file=sys.stderr)
         status = INTERRUPTED
@@ -87,7 +91,11 @@ def _race(sweep: Sweep, folder: Path, uri: str) -> int:
     known = read_ledger(folder)
     lane = "solo" if sweep.lane == "auto" else sweep.lane
     done = finished(sweep, known)
-    concurrency = _started(sweep, lane) if not done else 1
+    resources, concurrency = sweep.resources, 1
+    if lane == "solo" and not done:
+        _say("Starting Ray …")
+        resources, concurrency = solo.start(sweep.resources)
+    sweep = replace(sweep, resources=resources)
     machine = Machine.here(_script())
     stored = question.read(folder) or {}
     question.store(
@@ -177,14 +185,6 @@ def _labels(sweep: Sweep) -> list[str]:
     from analysis import units
 
     return [", ".join(units.label(value) for value in level.values()) or sweep.name for level in sweep.levels()]
-
-
-def _started(sweep: Sweep, lane: str) -> int:
-    """Trials at once in this lane; Ray is up afterwards where the lane needs it."""
-    if lane == "local":
-        return 1
-    _say("Starting Ray …")
-    return solo.start(sweep.resources)
 
 
 def _say(text: str) -> None:

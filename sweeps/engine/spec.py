@@ -21,10 +21,10 @@ LANES = ("auto", "local", "solo")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resources:
-    """What one trial takes of the machine: its CPUs are also its threads."""
+    """What one trial takes of the machine: its CPUs are also its threads; ``gpus`` None is one where there are any, 0 none."""
 
     cpus: int = 1
-    gpus: float = 0.0
+    gpus: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +109,8 @@ class Sweep:
             yield f"lane {self.lane!r} is unknown; there are {', '.join(LANES)}"
         if self.resources.cpus < 1:
             yield f"resources.cpus {self.resources.cpus} must be at least 1"
+        if self.resources.gpus is not None and self.resources.gpus < 0:
+            yield f"resources.gpus {self.resources.gpus} must not be negative; 0 trains on the CPU, None takes one if there is one"
         yield from self._search_conflicts()
         if not broken:
             yield from self._recipe_conflicts()

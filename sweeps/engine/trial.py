@@ -91,7 +91,7 @@ class Runner:
     def _device(self) -> str:
         import torch
 
-        return "cuda" if self.sweep.resources.gpus and torch.cuda.is_available() else "cpu"
+        return "cuda" if self.sweep.resources.gpus != 0 and torch.cuda.is_available() else "cpu"
 
 
 def _failure(raised: Exception) -> tuple[Status, str, str]:

@@ -7,6 +7,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ RESTARTS = 2
 
 
 def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int) -> None:
-    """Run the whole sweep as one Tuner run; Ray must be up."""
+    """Run the whole sweep as one Tuner run; Ray must be up, and ``resources`` fit it ``concurrency`` times."""
     _quiet()
     import ray
     from ray import tune
@@ -36,7 +37,7 @@ def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int) -
 
         runner(Job.from_json(config["job"]), tell)
 
-    wanted = {"cpu": float(resources.cpus), "gpu": resources.gpus}
+    wanted = {"cpu": float(resources.cpus), "gpu": resources.gpus or 0.0}
     with tempfile.TemporaryDirectory(prefix="regatta-tune-") as scratch:
         tuner = tune.Tuner(
             tune.with_resources(trial, {name: amount for name, amount in wanted.items() if amount}),
@@ -64,10 +65,11 @@ def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int) -
         )
 
 
-def start(resources: Resources) -> int:
-    """Start Ray on this machine, or join the cluster that ``RAY_ADDRESS`` names; how many trials it holds at once comes back.
+def start(resources: Resources) -> tuple[Resources, int]:
+    """Start Ray on this machine, or join the cluster that ``RAY_ADDRESS`` names.
 
-    Raises QuestionError, with the sum, when it cannot hold one.
+    What a trial takes comes back, with its GPUs settled, and how many trials fit at once. Raises QuestionError, with the sum, when
+    none does.
     """
     _quiet()
     import ray
@@ -81,7 +83,10 @@ def start(resources: Resources) -> int:
             logging_level=logging.ERROR,
         )
         _protect_token()
-    return capacity(resources, ray.cluster_resources())
+    there = ray.cluster_resources()
+    if resources.gpus is None:
+        resources = replace(resources, gpus=1.0 if there.get("GPU") else 0.0)
+    return resources, capacity(resources, there)
 
 
 def stop() -> None:
@@ -96,7 +101,7 @@ def capacity(resources: Resources, there: Mapping[str, float]) -> int:
     cpus, gpus = int(there.get("CPU", 0)), there.get("GPU", 0.0)
     fits = [cpus // resources.cpus] + ([int(gpus / resources.gpus)] if resources.gpus else [])
     if min(fits) < 1:
-        wants = f"{resources.cpus} CPUs and {resources.gpus:g} GPUs"
+        wants = f"{resources.cpus} CPUs and {resources.gpus or 0:g} GPUs"
         raise QuestionError(
             f"a trial takes {wants}, Ray has {cpus} CPUs and {gpus:g} GPUs in all; lower the sweep's resources"
         )
@@ -124,7 +129,8 @@ def _quiet() -> None:
         "RAY_worker_niceness": "0",
         # Ray's memory monitor ends a worker with an error that ends the whole Tuner run; the kernel ends only the process.
         "RAY_memory_monitor_refresh_ms": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        # A trial that takes no GPU must not see one.
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
     }
     if "RAY_ADDRESS" not in os.environ:
