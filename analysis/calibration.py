@@ -295,12 +295,12 @@ def tables(sweeps: int) -> str:
 
 def write_between_markers(path: Path, text: str) -> None:
     """Replace what stands between the page's markers. Raises ValueError when it has not both, in this order."""
-    page = path.read_text()
+    page = path.read_text(encoding="utf-8")
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{path} lacks the markers {BEGIN} and {END}; put them where the tables shall stand")
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
 
 
 def main(arguments: Sequence[str]) -> int:
