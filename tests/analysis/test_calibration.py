@@ -30,6 +30,7 @@ from analysis.calibration import (
 )
 from analysis.judge import judge
 from analysis.records import Scalar
+from analysis.signflip import compare
 from tests.analysis.asked import asked
 from tests.planted import planted_records
 
@@ -116,8 +117,6 @@ def test_looking_again_is_paid_for() -> None:
 
 
 def _unpaid_error(generator: np.random.Generator, declared: tuple[int, ...]) -> float:
-    from analysis.signflip import compare
-
     d = generator.standard_normal((SWEEPS, 1, declared[-1]))
     wrong = np.zeros(SWEEPS, dtype=bool)
     for seeds in declared:
