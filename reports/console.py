@@ -63,26 +63,24 @@ def plan(
     grid.add_row("time", f"{about} with {concurrency} at once{behind}")
     console.print(Text(sweep, style="bold"))
     console.print(grid)
+    console.print()
 
 
 def answer(verdict: Verdict, *, report: Path, links: Links | None = None, console: Console | None = None) -> None:
     """The answer in one sentence, and where to read on."""
     console = console or Console()
-    lines: list[Text | Table] = [Text(redact(verdict.answer), style="bold")]
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_row("report", Text(str(report)))
-    for name, value in _where(links):
-        grid.add_row(name, Text(redact(value)))
-    if console.is_terminal:
-        console.print(Panel(Group(*lines, Text(), grid), border_style="green", padding=(1, 2)))
+    where = [("report", str(report)), *_where(links)]
+    if not console.is_terminal:
+        print(redact(verdict.answer), file=console.file)
+        for name, value in where:
+            print(f"{name}: {redact(value)}", file=console.file)
         return
-    # A log takes no frame, and a path or a command that was folded could not be copied.
-    print(redact(verdict.answer), file=console.file)
-    print(f"report: {report}", file=console.file)
-    for name, value in _where(links):
-        print(f"{name}: {redact(value)}", file=console.file)
+    console.print()
+    console.print(Panel(Text(redact(verdict.answer), style="bold"), border_style="green", padding=(1, 2)))
+    # Outside the frame and not folded, so that a path, a command or an address can be copied whole.
+    for name, value in where:
+        line = Text(f"{name:<10}", style="dim").append(redact(value), style="not dim")
+        console.print(line, soft_wrap=True, highlight=False)
 
 
 def _where(links: Links | None) -> list[tuple[str, str]]:
@@ -197,7 +195,9 @@ class LiveTable:
 
     def _to_go(self, now: float) -> str:
         left = self._progress.left(now - self._begun)
-        return "" if left is None or left <= 0 else f"about {units.seconds(left)} to go"
+        if left is None or left <= 0 or self._progress.running == 0:
+            return ""
+        return f"about {units.seconds(left)} to go"
 
     def _draw(self) -> Group:
         with self._lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -115,8 +116,13 @@ def replace(path: Path, text: str) -> Path:
 
 def _clauses(answer: str) -> tuple[str, str]:
     """The leading clause of the answer, and the rest of it."""
-    lead, separator, rest = answer.partition("; ")
+    lead, separator, rest = _unbroken(answer).partition("; ")
     return lead + separator.strip(), rest
+
+
+def _unbroken(text: str) -> str:
+    """The text with a number and its unit, a p-value and an interval each kept on one line."""
+    return re.sub(r" (?=%)|(?<=[=≥<]) (?=\d)|(?<=p) (?=[=≥<])|(?<=\d,) (?=[−\d.]+\])", "\u00a0", text)
 
 
 def _needs(verdict: Verdict) -> str:

@@ -32,6 +32,7 @@ SERIES = (
 REST = Colour(light="#8791a0", dark="#717c8a")
 INK = Colour(light="#1b2330", dark="#e8ecf1")
 MUTED = Colour(light="#596473", dark="#a3aebb")
+PAPER = Colour(light="#ffffff", dark="#12161b")
 RULE = Colour(light="#e2e6eb", dark="#2c343e")
 # From the best fifth to the worst.
 FIFTHS = (
@@ -41,7 +42,7 @@ FIFTHS = (
     Colour(light="#aac4da", dark="#2d557b"),
     Colour(light="#cfd9e3", dark="#2a3f55"),
 )
-_ALL = (*SERIES, REST, INK, MUTED, RULE, *FIFTHS)
+_ALL = (*SERIES, REST, INK, MUTED, PAPER, RULE, *FIFTHS)
 
 
 def series(labels: Sequence[str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from analysis.ledger import Goal
 from analysis.records import Scalar, TrialRecord
 from reports.curve_chart import HEIGHT
 from reports.figure import Build
-from reports.palette import FIFTHS, MUTED, RULE
+from reports.palette import FIFTHS, MUTED, PAPER, RULE
 from reports.reduce import score
 from reports.space import Hole, brief
 from reports.theme import opacity, specification, table
@@ -59,8 +59,12 @@ def parallel(heats: Mapping[str, Sequence[TrialRecord]], goal: Goal, found: Sequ
         base = table().encode(x=x, y=y, detail="trial:N", color=alt.Color("fifth:O", legend=None, scale=shades))
         layers: list[Any] = [table("axes").mark_rule(color=RULE.light, strokeWidth=1.5).encode(x=x)]
         layers.append(base.mark_line(strokeWidth=1.3).encode(opacity=opacity(0.8, 0.05)))
-        words = table("ticks").mark_text(fontSize=11, color=MUTED.light, dx=6, align="left")
-        layers.append(words.encode(x=x, y=y, text="text:N"))
+        # Twice: a halo of paper first, so that the lines do not run through the words.
+        for width in (4, 0):
+            words = table("ticks").mark_text(
+                fontSize=11, color=MUTED.light, dx=6, align="left", stroke=PAPER.light, strokeWidth=width
+            )
+            layers.append(words.encode(x=x, y=y, text="text:N"))
         if not still:
             tooltip = [alt.Tooltip(f"{field}:N", title=field) for field in ("level", "trial", "axis", "value")]
             layers.append(base.mark_line(strokeWidth=9).encode(opacity=alt.value(0.001), tooltip=tooltip))

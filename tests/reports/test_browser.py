@@ -116,6 +116,11 @@ def test_trials_sort_by_a_column(browser: Browser, report: Path) -> None:
             assert numbers == better(numbers)
 
 
+def test_long_names_scroll_in_their_own_box_on_a_phone(browser: Browser, hostile_folder: Path) -> None:
+    with opened(browser, write(hostile_folder), width=390) as (page, _):
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
 def test_text_stays_text(browser: Browser, hostile_folder: Path) -> None:
     with opened(browser, write(hostile_folder)) as (page, complaints):
         assert complaints == []
