@@ -80,7 +80,11 @@ def links(question: Question) -> list[Fact]:
     tracking = question.raw.get("tracking")
     if not isinstance(tracking, Mapping):
         return []
-    named = (("url", "All trials in MLflow"), ("compare_url", "The best ten compared in MLflow"))
+    named = (
+        ("url", "All trials in MLflow"),
+        ("run_url", "The sweep in MLflow"),
+        ("compare_url", "The best ten compared in MLflow"),
+    )
     found = [(words, text(tracking[key])) for key, words in named if tracking.get(key)]
     return [(words, url) for words, url in found if url.startswith(("http://", "https://"))]
 
