@@ -67,7 +67,9 @@ class Place:
 
 def shown(uri: str) -> str:
     """The address without its user and password: it still works as a link."""
-    return redact(uri).replace("…@", "")
+    parts = urlsplit(uri)
+    without = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else uri
+    return redact(without).replace("…@", "")
 
 
 def check(uri: str) -> None:
@@ -148,10 +150,11 @@ def _check_database(place: Place) -> None:
 
 def explained(error: BaseException, place: Place) -> str:
     """The innermost cause of an error in one line of at most 200 characters, without credentials."""
-    text = redact(" ".join(str(error).split()) or type(error).__name__)
+    text = " ".join(str(error).split()) or type(error).__name__
     password = urlsplit(place.uri).password if place.database is None else None
     for secret in {password, unquote(password), quote(password)} if password else ():
         text = text.replace(secret, "…")
+    text = redact(text)
     refused = re.search(
         r"(Connection refused|Name or service not known|timed out|Temporary failure in name resolution)", text
     )
@@ -163,6 +166,10 @@ def explained(error: BaseException, place: Place) -> str:
 def quiet() -> None:
     """Before MLflow is imported: no telemetry, no word about tables it creates, unless the user's environment says otherwise."""
     import logging
+    import warnings
+
+    # MLflow 3.17 on SQLAlchemy 2.1: nothing that a user could do about it.
+    warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated", category=DeprecationWarning)
 
     if "DO_NOT_TRACK" not in os.environ:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

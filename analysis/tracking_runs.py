@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +17,7 @@ from analysis.records import Row, Scalar, Stage, Status, TrialRecord
 from analysis.redact import redact
 
 NAME_WIDTH = 18  # what the table of runs shows before it cuts
-_PARAM_WIDTH, _TAG_WIDTH = 6000, 5000
+_KEY_WIDTH, _PARAM_WIDTH, _TAG_WIDTH = 240, 6000, 5000
 _NOT_A_KEY = re.compile(r"[^/\w.\- ]")
 _AXES = ("epoch", "step", "time")
 # The colours of the report's levels, so that a level looks alike on both pages; past the eighth MLflow chooses.
@@ -72,7 +74,7 @@ class Naming:
 
     def key(self, path: str) -> str:
         """The parameter's name for a path: its last part where that is unique."""
-        return _NOT_A_KEY.sub("_", self.short.get(path, path))
+        return _key(self.short.get(path, path))
 
     def params(self, record: TrialRecord) -> dict[str, str]:
         """Every hole of the point, the logarithm of those on a logarithmic scale (MLflow's axes are linear), level, seed, stage."""
@@ -160,6 +162,27 @@ def created(question: Question) -> str:
     return datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds") if isinstance(when, int | float) else ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Data:
+    """What was trained on, as MLflow lists data sets: the task's name, and a digest of how the sweep describes its data."""
+
+    name: str
+    digest: str
+    source: str
+
+
+def data_of(question: Question) -> Data | None:
+    """The data that the question names (``asked.data``); None where it names none."""
+    asked = question.raw.get("asked")
+    described = asked.get("data") if isinstance(asked, Mapping) else None
+    if described is None:
+        return None
+    source = json.dumps(described, sort_keys=True)
+    return Data(
+        name=question.task, digest=hashlib.sha256(source.encode()).hexdigest()[:8], source=_text(source, _TAG_WIDTH)
+    )
+
+
 def sweep_tags(question: Question) -> dict[str, str]:
     """Tags of the sweep's own run."""
     own = {"regatta.kind": "sweep", "regatta.sweep": question.sweep, "regatta.created": created(question)}
@@ -182,11 +205,11 @@ def sweep_params(question: Question) -> dict[str, str]:
             for name, inner in value.items():
                 walk(f"{path}.{name}" if path else str(name), inner)
         elif value is not None:
-            flat[_NOT_A_KEY.sub("_", path)[:250]] = _text(value, _PARAM_WIDTH)
+            flat[_key(path)] = _text(value, _PARAM_WIDTH)
 
     walk("", {name: value for name, value in question.raw.items() if name not in left_out})
     for path, levels in question.factors.items():
-        flat[f"each.{_NOT_A_KEY.sub('_', path)}"] = _text(", ".join(str(level) for level in levels), _PARAM_WIDTH)
+        flat[_key(f"each.{path}")] = _text(", ".join(str(level) for level in levels), _PARAM_WIDTH)
     return flat
 
 
@@ -215,7 +238,15 @@ def _samples_per_second(row: Row, before: Row) -> float | None:
 
 def _metric_key(name: str) -> str:
     grouped = "train/lr" if name == "lr" else name if "/" in name else f"perf/{name}"
-    return _NOT_A_KEY.sub("_", grouped)
+    return _key(grouped)
+
+
+def _key(name: str) -> str:
+    """A name that MLflow takes: it refuses other characters, and what would be another path as a file's name."""
+    return (
+        "/".join(part for part in _NOT_A_KEY.sub("_", name).split("/") if part not in ("", ".", ".."))[:_KEY_WIDTH]
+        or "_"
+    )
 
 
 def _not_finite(record: TrialRecord) -> set[str]:

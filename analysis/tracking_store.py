@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.tracking_place import Place, quiet
-from analysis.tracking_runs import Metric
+from analysis.tracking_runs import Data, Metric
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -98,6 +98,14 @@ class Store:
             tags=[RunTag(key, value) for key, value in (tags or {}).items()],
         )
         found.tags = {**found.tags, **(tags or {})}
+
+    def name_data(self, found: Found, data: Data) -> None:
+        """Name the data set of a run; doing it again changes nothing."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(name=data.name, digest=data.digest, source_type="code", source=data.source)
+        context = InputTag("mlflow.data.context", "training")
+        self._client.log_inputs(found.run, datasets=[DatasetInput(dataset, tags=[context])])
 
     def last_epoch(self, found: Found) -> int:
         """The last epoch of which all is written, 0 for none: a run that was cut short may lack a part of the one after."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from analysis.ledger import Question
@@ -11,11 +12,22 @@ from analysis.records import Row, Status, TrialRecord
 from analysis.tracking_links import Links, links, run_page, top
 from analysis.tracking_note import note
 from analysis.tracking_place import Place
-from analysis.tracking_runs import Naming, created, milliseconds, mlflow_status, once, rows, sweep_params, sweep_tags
+from analysis.tracking_runs import (
+    Naming,
+    created,
+    data_of,
+    milliseconds,
+    mlflow_status,
+    once,
+    rows,
+    sweep_params,
+    sweep_tags,
+)
 from analysis.tracking_store import Found, Store
 from analysis.tracking_view import KEY, TAG, view
 from analysis.verdict import Verdict
 
+_ENOUGH = 2  # errors in one round, after which the store is taken to be out of reach
 _ATTACHED = ("report.html", "verdict.json", "trials.parquet")
 
 
@@ -38,7 +50,7 @@ class Writer:
 
     def __init__(self, *, place: Place, question: Question, linger: float, pace: float) -> None:
         self._place, self._question, self._linger, self._pace = place, question, linger, pace
-        self._naming = Naming.of(question)
+        self._naming, self._data = Naming.of(question), data_of(question)
         self._store: Store | None = None
         self._sweep: Found | None = None
         self._runs: dict[str, Found] = {}
@@ -92,19 +104,28 @@ class Writer:
         store = self._store = self._store or Store(self._place, self._question.sweep)
         if self._sweep is None or self._repair_due:
             self._repair(store)
-        for record_id in list(self._owed):
-            # Moved to the end before it is tried, so that one that cannot be written does not hold up the others.
-            record = self._owed[record_id] = self._owed.pop(record_id)
-            self._write(store, record)
-            del self._owed[record_id]
+        errors: list[Exception] = []
+        for step in self._due(store, lasting, now):
+            try:
+                step()
+            except Exception as error:  # one trial that cannot be written must not hold up the others
+                errors.append(error)
+                if len(errors) == _ENOUGH:
+                    break
+        if errors:
+            raise errors[0]
+
+    def _due(self, store: Store, lasting: Sequence[_Live], now: float) -> Iterator[Callable[[], None]]:
+        """The steps to take, in order."""
+        for record in list(self._owed.values()):
+            yield partial(self._write, store, record)
         for live in lasting:
-            self._follow(store, live)
             live.due = now + self._pace
+            yield partial(self._follow, store, live)
         if self._answer is not None:
-            self._publish(store, *self._answer)
-            self._answer = None
+            yield partial(self._publish, store, *self._answer)
         if self._closing:
-            self._end_all(store)
+            yield partial(self._end_all, store)
 
     def lacking(self) -> str:
         """In words what is still due; empty when all is written."""
@@ -173,10 +194,15 @@ class Writer:
 
     def _write(self, store: Store, record: TrialRecord) -> None:
         """An ended trial's run, whole; one that is there already is completed, one of an earlier attempt makes way."""
+        # Moved to the end before it is tried: the next round begins with the others.
+        self._owed[record.id] = self._owed.pop(record.id)
+        if not self._written(record):
+            self._complete(store, record)
+        del self._owed[record.id]
+
+    def _complete(self, store: Store, record: TrialRecord) -> None:
         found = self._runs.get(record.id)
         if found is not None and found.closed:
-            if self._written(record):
-                return
             store.delete(found)
             del self._runs[record.id]
             found = None
@@ -186,6 +212,8 @@ class Writer:
         # The goal's test value first: the page that compares runs shows the first metric that was written.
         metrics = once(record, self._question.goal) + rows(record, record.history, after=self._epoch(store, found))
         store.log(found, metrics=metrics, params=self._missing_params(found, record), tags=changed)
+        if self._data is not None:
+            store.name_data(found, self._data)
         ended = milliseconds(record.ended)
         store.end(found, mlflow_status(record.status), ended=ended)
 
@@ -236,6 +264,8 @@ class Writer:
             when = milliseconds(began) if isinstance(began, int | float) else 0
             sweep = store.create(f"sweep: {self._question.sweep}", sweep_tags(self._question), started=when)
             store.log(sweep, params=params)
+            if self._data is not None:
+                store.name_data(sweep, self._data)
         store.tag_experiment({TAG: view(self._naming)})
         self._sweep = sweep
 
@@ -248,7 +278,7 @@ class Writer:
         files = [folder / name for name in _ATTACHED if (folder / name).exists()]
         if store.artifacts_elsewhere is None:
             store.attach(self._sweep, files)
-        self._answered = True
+        self._answered, self._answer = True, None
 
     def _end_all(self, store: Store) -> None:
         """What is still under way was interrupted: its epochs are kept, its run is ended."""
