@@ -169,7 +169,9 @@ def quiet() -> None:
     import warnings
 
     # MLflow 3.17 on SQLAlchemy 2.1: nothing that a user could do about it.
-    warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated", category=DeprecationWarning)
+    warnings.filterwarnings(
+        "ignore", message="The ``noload`` loader strategy is deprecated", category=DeprecationWarning
+    )
 
     if "DO_NOT_TRACK" not in os.environ:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -135,10 +135,14 @@ def rows(record: TrialRecord, history: Iterable[Row], *, after: int = 0) -> list
 
 
 def once(record: TrialRecord, goal: Goal) -> list[Metric]:
-    """What is one number a trial, without a curve: ``best/`` at the chosen epoch, the goal's on test first, ``cost/`` in all."""
+    """What is one number a trial, without a curve: ``best/`` at the chosen epoch, the goal's on test first, ``cost/`` in all.
+
+    A trial that diverged or was lost has no ``best/``, so that it never comes first in a table sorted by it.
+    """
+    judged = not (record.status is Status.DIVERGED or record.status.lost)
     chosen = sorted(record.metrics, key=lambda name: (name != f"test/{goal.metric}", name != f"val/{goal.metric}"))
-    values: dict[str, Any] = {f"best/{name.replace('/', '_')}": record.metrics[name] for name in chosen}
-    values["best/epoch"] = record.best_epoch
+    values: dict[str, Any] = {f"best/{name.replace('/', '_')}": record.metrics[name] for name in chosen if judged}
+    values["best/epoch"] = record.best_epoch if judged else None
     cost = record.cost
     values |= {"cost/seconds": cost.seconds, "cost/cpu_seconds": cost.cpu_seconds, "cost/gpu_seconds": cost.gpu_seconds}
     values |= {"cost/joules": cost.joules, "cost/peak_bytes": cost.peak_bytes, "cost/samples": record.samples}

@@ -167,6 +167,14 @@ def test_the_goals_test_value_comes_first_of_what_is_one_number() -> None:
     assert "cost/joules" not in names
 
 
+@pytest.mark.parametrize("status", [Status.DIVERGED, Status.FAILED, Status.OUT_OF_MEMORY])
+def test_a_trial_that_gave_no_score_has_no_best(status: Status) -> None:
+    record = planted_record(level=64, stage=Stage.FINAL, seed=1, number=0, score=0.99, status=status)
+    names = [name for name, *_ in once(record, GOAL)]
+    assert "cost/seconds" in names
+    assert not [name for name in names if name.startswith("best/")]
+
+
 def test_names_of_metrics_are_such_as_mlflow_takes() -> None:
     record = replace(
         heat({}, {}), metrics={"val//top-5 (%)": 0.5, "../x": 1.0}, history=[{"epoch": 1, "a/../ü[0]": 1.0}]
