@@ -103,7 +103,7 @@ def _finals(question: Question, level: Mapping[str, Scalar], records: Sequence[T
             finished[record.seed] = record
     return Finals(
         level=level,
-        label=", ".join(units.label(value) for value in level.values()) or question.sweep,
+        label=units.level(level, question.sweep),
         point=point,
         finished=finished,
         scores={seed: float(record.metrics[metric]) for seed, record in finished.items()},

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*://)(?:[^\s/@'\"<>]*|[^\s/@:'\"<>]*:[^\s'\"<>]*)@")
+_USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*://)(?:[^\s/@:'\"<>]*:[^\s'\"<>]*|[^\s/'\"<>]*)@")
 _ASSIGNED = re.compile(
     r"((?:password|passwd|secret|api[_-]?key|access[_-]?key(?:[_-]id)?)['\"]?\s*[=:]\s*['\"]?)[^\s&'\",;]+",
     re.IGNORECASE,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from analysis.colours import LEVELS
 from analysis.ledger import Goal, Question
 from analysis.records import Row, Scalar, Stage, Status, TrialRecord
 from analysis.redact import redact
@@ -20,8 +21,6 @@ NAME_WIDTH = 18  # what the table of runs shows before it cuts
 _KEY_WIDTH, _PARAM_WIDTH, _TAG_WIDTH = 240, 6000, 5000
 _NOT_A_KEY = re.compile(r"[^/\w.\- ]")
 _AXES = ("epoch", "step", "time")
-# The colours of the report's levels, so that a level looks alike on both pages; past the eighth MLflow chooses.
-_COLOURS = ("#0072b2", "#d55e00", "#00845c", "#b5568c", "#967100", "#4d5966", "#6f3fa0", "#8c4a2f")
 
 Metric = tuple[str, float, int, int]
 """Name, value, milliseconds since 1970, step (the epoch)."""
@@ -108,8 +107,8 @@ class Naming:
             "regatta.not_finite": ", ".join(sorted(_not_finite(record))),
         }
         place = self.levels.get(level)
-        if place is not None and place < len(_COLOURS) and len(self.levels) > 1:
-            tags["mlflow.runColor"] = _COLOURS[place]
+        if place is not None and place < len(LEVELS) and len(self.levels) > 1:
+            tags["mlflow.runColor"] = LEVELS[place]
         if record.error or record.reason:
             fence = "" if not record.error else f"\n\n```\n{record.error.replace('```', '` ` `')[-3000:]}\n```"
             tags["mlflow.note.content"] = f"**{record.status.value.replace('_', ' ')}**: {record.reason or ''}{fence}"

@@ -7,7 +7,7 @@ narrow space that does not break.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from analysis.records import Scalar
 from analysis.verdict import Interval
@@ -176,6 +176,11 @@ def label(x: Scalar) -> str:
         mantissa, exponent = f"{x:.5e}".split("e")
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     return f"{x:.6g}"
+
+
+def level(values: Mapping[str, Scalar], otherwise: str) -> str:
+    """A level's values in the order of its factors, ``64, AdamW``; ``otherwise`` where there are no factors."""
+    return ", ".join(label(x) for x in values.values()) or otherwise
 
 
 def name(path: str) -> str:

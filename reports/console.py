@@ -40,12 +40,14 @@ def plan(
     concurrency: int,
     seconds: float | None,
     measured: bool,
+    differences: Sequence[tuple[str, str]] = (),
     done: int = 0,
     console: Console | None = None,
 ) -> None:
     """What will be run: trials, epochs and about how long; ``done`` trials are there from an earlier command.
 
-    ``seconds`` is the estimate for what is left, None where there is none; ``measured`` when trials stand behind it.
+    ``differences`` are the settings in which the recipe departs from the defaults. ``seconds`` is the estimate for what is
+    left, None where there is none; ``measured`` when trials stand behind it.
     """
     console = console or Console()
     heats, finals = len(levels) * heats_per_level, len(levels) * seeds
@@ -53,17 +55,26 @@ def plan(
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     grid.add_row("task", Text(f"{task}: {goal}"))
+    if differences:
+        grid.add_row("recipe", Text(", ".join(f"{name} {value}" for name, value in differences)))
     grid.add_row("levels", Text(", ".join(levels)))
     grid.add_row("heats", f"{heats} = {len(levels)} x {heats_per_level}, up to {epochs} epochs each")
     grid.add_row("finals", f"{finals} = {len(levels)} x {seeds} seeds, {epochs} epochs each")
     if done:
         grid.add_row("there already", f"{done} of {heats + finals} trials")
-    about = "no estimate" if seconds is None else f"about {units.seconds(seconds)}"
-    behind = "" if seconds is None else ", from what trials took here" if measured else ", a guess before anything ran"
-    grid.add_row("time", f"{about} with {concurrency} at once{behind}")
+    grid.add_row("time", _time(seconds, concurrency=concurrency, measured=measured, left=heats + finals - done))
     console.print(Text(sweep, style="bold"))
     console.print(grid)
     console.print()
+
+
+def _time(seconds: float | None, *, concurrency: int, measured: bool, left: int) -> str:
+    if left <= 0:
+        return "nothing is left to run"
+    if seconds is None:
+        return f"no estimate, {concurrency} at once"
+    behind = "from what trials took here" if measured else "a guess before anything ran"
+    return f"about {units.seconds(seconds)} with {concurrency} at once, {behind}"
 
 
 def answer(verdict: Verdict, *, report: Path, links: Links | None = None, console: Console | None = None) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analysis.colours import LEVELS
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Colour:
@@ -19,16 +21,8 @@ class Colour:
 
 
 # At least 3 : 1 against their page (WCAG 1.4.11), spread in hue and in lightness: after Okabe and Ito, darkened where too pale.
-SERIES = (
-    Colour(light="#0072b2", dark="#56b4e9"),
-    Colour(light="#d55e00", dark="#ff9147"),
-    Colour(light="#00845c", dark="#2fc79a"),
-    Colour(light="#b5568c", dark="#e994c4"),
-    Colour(light="#967100", dark="#dcb63f"),
-    Colour(light="#4d5966", dark="#b4bfcb"),
-    Colour(light="#6f3fa0", dark="#b995e6"),
-    Colour(light="#8c4a2f", dark="#cf9273"),
-)
+_DARK = ("#56b4e9", "#ff9147", "#2fc79a", "#e994c4", "#dcb63f", "#b4bfcb", "#b995e6", "#cf9273")
+SERIES = tuple(Colour(light=light, dark=dark) for light, dark in zip(LEVELS, _DARK, strict=True))
 REST = Colour(light="#8791a0", dark="#717c8a")
 INK = Colour(light="#1b2330", dark="#e8ecf1")
 MUTED = Colour(light="#596473", dark="#a3aebb")

@@ -141,5 +141,4 @@ class Progress:
         trial.best = value if trial.best is None else better(trial.best, value)
 
     def _label(self, record: TrialRecord) -> str:
-        label = ", ".join(units.label(value) for value in record.level.values())
-        return self.levels[0] if len(self.levels) == 1 and label not in self.levels else label
+        return units.level(record.level, self.levels[0])

@@ -176,6 +176,7 @@ def _show_plan(sweep: Sweep, folder: Path, known: Sequence[TrialRecord]) -> None
         concurrency=concurrency,
         seconds=left.seconds,
         measured=left.measured,
+        differences=[(entry["path"], entry["value"]) for entry in question.differences(sweep)],
         done=sum(record.status.settled for record in known),
     )
 
@@ -184,7 +185,7 @@ def _labels(sweep: Sweep) -> list[str]:
     """The levels as tables name them."""
     from analysis import units
 
-    return [", ".join(units.label(value) for value in level.values()) or sweep.name for level in sweep.levels()]
+    return [units.level(level, sweep.name) for level in sweep.levels()]
 
 
 def _say(text: str) -> None:
