@@ -103,12 +103,10 @@ def _speed(verdict: Verdict, group: Sequence[LevelResult]) -> list[str]:
     if cost is None or cost.seconds is None:
         return []
     mine = [pair for pair in pairs if pair.b == quickest.label]
-    reach = f"reaches {units.target(verdict.goal.target, verdict.goal.metric)}"
-    of = (
-        "of the best group"
-        if len(mine) + 1 == len(group)
-        else f"of the {len(mine) + 1} in the best group that always reach it"
-    )
+    target = units.target(verdict.goal.target, verdict.goal.metric)
+    of, reach = "of the best group", f"reaches {target}"
+    if len(mine) + 1 < len(group):
+        of, reach = f"of those in the best group that reach {target} with every seed", "does so"
     open_pairs = [pair for pair in mine if not _told_apart(pair)]
     if open_pairs:
         others = [labels[pair.a] for pair in reversed(open_pairs)]
