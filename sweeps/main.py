@@ -98,17 +98,17 @@ def _race(sweep: Sweep, folder: Path, uri: str) -> int:
     sweep = replace(sweep, resources=resources)
     machine = Machine.here(_script())
     stored = question.read(folder) or {}
+    if known and stored.get("source") != machine.source:
+        _say("The code has changed since the trials that are there; they are kept. Add --fresh to measure them anew.")
+    course = {"lane": lane, "concurrency": concurrency, "threads": resources.cpus}
+    # Where nothing is run, what the folder says of the run that was stays true.
+    kept = ("source", "versions", "hardware", *course) if done else ()
     question.store(
         folder,
         question.described(sweep, machine)
-        | {
-            "command": _command(),
-            "lane": lane,
-            "concurrency": concurrency if not done else stored.get("concurrency"),
-            "threads": sweep.resources.cpus,
-            "created": stored.get("created") or time.time(),
-            "tracking": stored.get("tracking"),
-        },
+        | course
+        | {"command": _command(), "tracking": stored.get("tracking"), "created": stored.get("created") or time.time()}
+        | {name: stored[name] for name in kept if name in stored},
     )
     tracker = Tracker(uri=uri, question=read_question(folder))
     try:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from analysis.ledger import read_ledger
-from analysis.records import TrialRecord
+from analysis.records import Status, TrialRecord
 from sweeps.engine import ledger as ledgers
 from sweeps.engine.lanes import local, solo
 from sweeps.engine.machine import Machine
 from sweeps.engine.programme import Programme
-from sweeps.engine.race import Follower, Race
+from sweeps.engine.race import Follower, Race, tidy
 from sweeps.engine.spec import Sweep
 from sweeps.engine.trial import Runner
 
@@ -36,6 +37,8 @@ def drive(
     rows = {name: history for name, history in ledgers.read_live(folder).items() if name in under_way}
     ledgers.write_live(folder, rows)
     checkpoints = folder / "checkpoints"
+    for record in known:
+        tidy(checkpoints, record)  # a crash may have come between a trial's last line and this
     programme = Programme(sweep, known, spent=lambda: time.monotonic() - begun, concurrency=concurrency)
     book = ledgers.Ledger(folder)
     try:
@@ -55,6 +58,10 @@ def drive(
             local.run(race, runner)
         else:
             solo.run(race, runner, resources=sweep.resources, concurrency=concurrency)
+        for record in read_ledger(folder):
+            if record.status is Status.RUNNING:
+                # A final of a point that lost its place when the search was extended.
+                book.append(replace(record, status=Status.STOPPED, reason="no longer asked for", ended=time.time()))
     finally:
         book.close()
     return read_ledger(folder)

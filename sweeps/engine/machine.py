@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,11 +56,12 @@ def source_hash(script: Path | None) -> str:
 def one_root() -> str | None:
     """Why the four packages do not belong together, or None: their names are generic, and another could shadow one."""
     for name in ("trainables", "analysis", "reports", "sweeps"):
-        module = sys.modules.get(name)
-        place = Path(module.__file__).resolve().parents[1] if module is not None and module.__file__ else ROOT
+        spec = importlib.util.find_spec(name)
+        place = Path(spec.origin).resolve().parents[1] if spec is not None and spec.origin is not None else None
         if place != ROOT:
+            where = place or "a folder that is no package"
             return (
-                f"{name} comes from {place}, the rest from {ROOT}; install one of them only, or take one off PYTHONPATH"
+                f"{name} comes from {where}, the rest from {ROOT}; install one of them only, or take one off PYTHONPATH"
             )
     return None
 

@@ -140,15 +140,7 @@ class Race:
         self.programme.ended(record)
         for follower in self._followers:
             follower.ended(record)
-        self._clear(record)
-
-    def _clear(self, record: TrialRecord) -> None:
-        """Keep the best weights of finals; a lost trial's checkpoints stay, so that it can go on."""
-        folder = self._checkpoints / record.id
-        if record.status.settled and record.stage is Stage.HEAT:
-            shutil.rmtree(folder, ignore_errors=True)
-        elif record.status.settled:
-            (folder / "last.pt").unlink(missing_ok=True)
+        tidy(self._checkpoints, record)
 
     def _record(
         self,
@@ -200,3 +192,12 @@ class Race:
 
         chosen = best_epoch(history, self.sweep.task.goal)
         return next((row for row in history if row["epoch"] == chosen), {})
+
+
+def tidy(checkpoints: Path, record: TrialRecord) -> None:
+    """Keep the best weights of finals; what is under way or was lost keeps all, so that it can go on."""
+    folder = checkpoints / record.id
+    if record.status.settled and record.stage is Stage.HEAT:
+        shutil.rmtree(folder, ignore_errors=True)
+    elif record.status.settled:
+        (folder / "last.pt").unlink(missing_ok=True)

@@ -155,6 +155,20 @@ def test_more_seeds_and_trials_extend_a_sweep(tmp_path: Path) -> None:
     assert len(finals) == 4 * len(points)
 
 
+def test_a_final_under_way_whose_point_lost_its_place_is_closed(tmp_path: Path) -> None:
+    run(small(seeds=1, search=Random(trials=1)), tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run(small(seeds=2, search=Random(trials=1)), tmp_path, Diary(3))
+    (under_way,) = [record for record in read_ledger(tmp_path) if not record.status.settled]
+    assert under_way.stage is Stage.FINAL
+    records = run(small(seeds=2, search=Random(trials=12)), tmp_path)
+    assert all(record.status.settled for record in records)
+    closed = next(record for record in records if record.id == under_way.id)
+    points = {json.dumps(dict(r.point)) for r in records if r.stage is Stage.FINAL and r.level == closed.level}
+    assert (closed.reason == "no longer asked for") == (len(points) == 2)
+    assert len(points) == 2
+
+
 @pytest.mark.parametrize("stop_after", [1, 7, 20, 31, 60, 90])
 def test_an_interrupted_sweep_ends_as_the_undisturbed_one(tmp_path: Path, stop_after: int) -> None:
     """Random search, so that which points are drawn does not hang on how often the study was made anew."""
