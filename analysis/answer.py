@@ -68,7 +68,8 @@ def _lead(verdict: Verdict, clean: Sequence[LevelResult], group: Sequence[LevelR
             f"{_named(best)} leads: {score}",
             f"{others} {'is' if len(group) == 2 else 'are'} not distinguishable from it ({p})",
         ]
-    parts = [f"No {_noun(verdict)} is distinguishably best: {_label(best)} leads with {score} ({p})"]
+    against = "every other" if len(group) > 2 else _label(group[1])
+    parts = [f"No {_noun(verdict)} is distinguishably best: {_label(best)} leads with {score} ({p} against {against})"]
     smallest = verdict.smallest_detectable_gap
     if smallest is not None:
         shown = units.gap(smallest, verdict.goal.metric, spread=smallest)
@@ -107,15 +108,16 @@ def _speed(verdict: Verdict, group: Sequence[LevelResult]) -> list[str]:
     of, reach = "of the best group", f"reaches {target}"
     if len(mine) + 1 < len(group):
         of, reach = f"of those in the best group that reach {target} with every seed", "does so"
-    open_pairs = [pair for pair in mine if not _told_apart(pair)]
-    if open_pairs:
-        others = [labels[pair.a] for pair in reversed(open_pairs)]
-        return [
-            f"{of} {_label(quickest)} {reach} in {units.seconds(cost.seconds)}, not distinguishably sooner than {_listed(others)}"
-        ]
-    nearest = min(mine, key=lambda pair: pair.ratio)
+    told = [pair for pair in mine if _told_apart(pair)]
+    if not told:
+        return []
+    nearest = min(told, key=lambda pair: pair.ratio)
     text = f"{units.ratio(nearest.ratio)} sooner than {_label(labels[nearest.a])} {units.interval(nearest.interval, units.factor)}"
-    return [f"{of} {_label(quickest)} {reach} soonest, in {units.seconds(cost.seconds)}, {text}"]
+    in_time = f"in {units.seconds(cost.seconds)}, {text}"
+    if len(told) == len(mine):
+        return [f"{of} {_label(quickest)} {reach} soonest, {in_time}"]
+    others = [labels[pair.a] for pair in reversed(mine) if pair not in told]
+    return [f"{of} {_label(quickest)} {reach} {in_time}, though not distinguishably sooner than {_listed(others)}"]
 
 
 def _own_speed(verdict: Verdict, level: LevelResult) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import median
 
 import numpy as np
 
@@ -188,17 +187,17 @@ def _ends(low: float, high: float) -> Interval:
 
 
 def _smallest_gap(contest: Contest) -> float | None:
-    """The median half-width of the intervals with the best level; None where they are unbounded.
+    """The widest half-width of the intervals with the best level; None where one is unbounded.
 
-    A gap of that size would just have been called a difference, had it been observed; a true gap of that size is called
-    one about half of the time.
+    A gap of that size to the best would have been called a difference in any level; a true gap of that size is called one about
+    half of the time or more.
     """
     if contest.test is None:
         return None
     with_best = [i for i, pair in enumerate(contest.pairs) if pair[0] == 0]
     widths = (contest.test.high - contest.test.low)[with_best] / 2
-    middle = float(median(widths.tolist()))
-    return middle if math.isfinite(middle) else None
+    widest = float(np.max(widths))
+    return widest if math.isfinite(widest) else None
 
 
 def _method(contest: Contest) -> str:

@@ -72,6 +72,8 @@ def read_question(folder: Path) -> Question:
         raise FolderError(
             f"{folder} holds no sweep.json; name a folder that a sweep wrote, such as runs/batch_size"
         ) from None
+    except OSError as error:
+        raise FolderError(f"{path} cannot be read: {error.strerror}") from error
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise FolderError(f"{path} is not a sweep's question ({type(error).__name__}: {error})") from error
 
@@ -87,6 +89,8 @@ def read_ledger(folder: Path) -> list[TrialRecord]:
         text = path.read_bytes()
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise FolderError(f"{path} cannot be read: {error.strerror}") from error
     lines = text.split(b"\n")
     torn = lines.pop()
     records: dict[str, TrialRecord] = {}

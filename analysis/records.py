@@ -98,6 +98,12 @@ class TrialRecord:
         missing = [name for name in _REQUIRED if name not in known]
         if missing:
             raise KeyError(f"a ledger line lacks {', '.join(missing)}")
+        for name in _COUNTS:
+            if not isinstance(known.get(name, 0), int):
+                raise ValueError(f"{name} is {known[name]!r}, not a whole number")
+        for name, kind in (("level", dict), ("point", dict), ("metrics", dict), ("history", list)):
+            if not isinstance(known.get(name, kind()), kind):
+                raise ValueError(f"{name} is a {type(known[name]).__name__}, not a {kind.__name__}")
         known["stage"] = Stage(known["stage"])
         known["status"] = Status(known["status"])
         cost = known.get("cost") or {}
@@ -113,6 +119,7 @@ class TrialRecord:
 
 _FIELDS = tuple(f.name for f in fields(TrialRecord))
 _COST_FIELDS = tuple(f.name for f in fields(Cost))
+_COUNTS = ("seed", "epochs", "samples", "steps")
 _REQUIRED = ("id", "sweep", "task", "stage", "level", "point", "seed", "status")
 
 

@@ -179,8 +179,12 @@ def label(x: Scalar) -> str:
 
 
 def level(values: Mapping[str, Scalar], otherwise: str) -> str:
-    """A level's values in the order of its factors, ``64, AdamW``; ``otherwise`` where there are no factors."""
-    return ", ".join(label(x) for x in values.values()) or otherwise
+    """A level's values in the order of its factors, ``64, AdamW``; ``otherwise`` where there are no factors.
+
+    A yes or no, and an absence, mean nothing without their factor: ``norm=False``, ``average=none``.
+    """
+    words = [f"{name(path)}={label(x)}" if x is None or isinstance(x, bool) else label(x) for path, x in values.items()]
+    return ", ".join(words) or otherwise
 
 
 def name(path: str) -> str:

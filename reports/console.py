@@ -127,6 +127,7 @@ class LiveTable:
         self._metric = metric
         self._clock = clock
         self._begun = clock()
+        self._paced: float | None = None
         self._said = self._begun
         self._milestones: set[str] = set()
         self._console = console or Console()
@@ -160,6 +161,8 @@ class LiveTable:
     def reported(self, record_id: str, row: Row) -> None:
         """An epoch of it has ended."""
         with self._lock:
+            if self._paced is None:
+                self._paced = self._clock()  # what came before was starting, not pace
             self._progress.told(record_id, row)
         self._say()
 
@@ -205,7 +208,7 @@ class LiveTable:
         return ", ".join(part for part in parts if part)
 
     def _to_go(self, now: float) -> str:
-        left = self._progress.left(now - self._begun)
+        left = self._progress.left(now - self._paced) if self._paced is not None else None
         if left is None or left <= 0 or self._progress.running == 0:
             return ""
         return f"about {units.seconds(left)} to go"

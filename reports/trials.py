@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from analysis import units
 from analysis.ledger import Goal
-from analysis.records import Status, TrialRecord
+from analysis.records import Stage, Status, TrialRecord
 from reports.labels import Labels
 from reports.palette import swatch
 from reports.reduce import score
@@ -66,7 +66,8 @@ def lost(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 def _row(record: TrialRecord, paths: Sequence[str], goal: Goal, labels: Labels) -> TrialRow:
     metric = goal.metric
-    test = record.metrics.get(f"test/{metric}")
+    # A heat is chosen on validation; its test value would only invite choosing again.
+    test = record.metrics.get(f"test/{metric}") if record.stage is Stage.FINAL else None
     label = labels.label(record.level)
     cells = [_number(record.seed, str(record.seed))]
     for path in paths:

@@ -7,14 +7,14 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps import options as command_line
-from sweeps.engine import ledger, question, rehearsal
+from sweeps.engine import job, ledger, question, rehearsal
 from sweeps.engine.drive import drive, finished
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.estimate import estimate
@@ -38,8 +38,8 @@ def main(sweep: Sweep, argv: Sequence[str] | None = None) -> None:
         sys.argv[1:] if argv is None else argv, program=Path(sys.argv[0]).name, description=script.__doc__
     )
     try:
-        with _interruptible():
-            status = _answer(options.question(sweep), options)
+        _heed_sigterm()
+        status = _answer(options.question(sweep), options)
     except (QuestionError, ConflictError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = WRONG
@@ -65,7 +65,7 @@ def _answer(sweep: Sweep, options: command_line.Options) -> int:
     folder = options.runs / sweep.name
     try:
         if not options.fresh:
-            question.match(folder, sweep)
+            sweep = question.extended(sweep, question.match(folder, sweep), read_ledger(folder))
         _show_plan(sweep, folder, [] if options.fresh else read_ledger(folder))
         if options.dry_run:
             return ANSWERED
@@ -75,7 +75,10 @@ def _answer(sweep: Sweep, options: command_line.Options) -> int:
         rehearsal.rehearse(sweep)
         if options.fresh:
             _move_aside(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise QuestionError(f"{folder} cannot be made: {error.strerror}; name another place by --runs") from error
         with ledger.claimed(folder):
             return _race(sweep, folder, uri)
     except (FolderError, TrackingError) as error:
@@ -95,6 +98,7 @@ def _race(sweep: Sweep, folder: Path, uri: str) -> int:
     if lane == "solo" and not done:
         _say("Starting Ray …")
         resources, concurrency = solo.start(sweep.resources)
+        _heed_sigterm()  # Ray has put a handler of its own there
     sweep = replace(sweep, resources=resources)
     machine = Machine.here(_script())
     stored = question.read(folder) or {}
@@ -107,6 +111,7 @@ def _race(sweep: Sweep, folder: Path, uri: str) -> int:
         folder,
         question.described(sweep, machine)
         | course
+        | question.looks(sweep, stored, answered=(folder / "verdict.json").exists())
         | {"command": _command(), "tracking": stored.get("tracking"), "created": stored.get("created") or time.time()}
         | {name: stored[name] for name in kept if name in stored},
     )
@@ -147,7 +152,28 @@ def _conclude(sweep: Sweep, folder: Path, tracker: Tracker) -> int:
     verdict = judge(read_question(folder), records)
     links = tracker.finish(folder, verdict)
     console.answer(verdict, report=report, links=links)
+    for line in [*_short_searches(sweep, records), *_failures(records)]:
+        _say(line)
     return WITH_LOSSES if _losses(sweep, records) else ANSWERED
+
+
+def _short_searches(sweep: Sweep, records: Sequence[TrialRecord]) -> list[str]:
+    """Whether the budget closed the search early."""
+    heats = Counter(job.key(record.level) for record in records if record.stage == "heat")
+    fewest, most = min(heats.values(), default=0), max(heats.values(), default=0)
+    if sweep.budget_seconds is None or fewest >= sweep.trials:
+        return []
+    return [
+        f"The budget closed the search at {fewest} to {most} of {sweep.trials} heats a level; without it the rest is run."
+    ]
+
+
+def _failures(records: Sequence[TrialRecord]) -> list[str]:
+    """What failed and why, the most frequent reasons first."""
+    reasons = Counter(record.reason or record.status.value for record in records if record.status.lost)
+    lines = [f"{count} trial{'s' if count > 1 else ''} failed: {reason}" for reason, count in reasons.most_common(3)]
+    more = len(reasons) - 3
+    return lines + ([f"… and {more} other reasons; the page has them all"] if more > 0 else [])
 
 
 def _losses(sweep: Sweep, records: Sequence[TrialRecord]) -> bool:
@@ -194,15 +220,20 @@ def _say(text: str) -> None:
 
 
 def _move_aside(folder: Path) -> None:
-    aside = question.move_aside(folder)
-    if aside is not None:
-        print(f"The earlier run is kept in {aside}")
+    if folder.exists():
+        with ledger.claimed(folder):
+            _say(f"The earlier run is kept in {question.move_aside(folder)}")
 
 
 def _tracking_uri(options: command_line.Options) -> str:
     """The option, else MLflow's own variable, else a SQLite file: beside the default ``runs``, inside another one."""
     given = options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     if given:
+        file = given.partition("sqlite:///")[2].partition("?")[0]
+        if file and not Path(file).parent.exists():
+            raise QuestionError(
+                f"tracking URI {given}: the folder {Path(file).parent} does not exist; make it or name another file"
+            )
         return given
     folder = Path.cwd() if options.runs == Path("runs") else options.runs.resolve()
     return f"sqlite:///{folder / 'mlflow.db'}"
@@ -219,15 +250,10 @@ def _command() -> str:
     return shlex.join(["python", *sys.argv])
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
+def _heed_sigterm() -> None:
     """SIGTERM ends a sweep as Ctrl-C does."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGTERM, interrupt)

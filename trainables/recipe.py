@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from trainables.task import Shape
 
 
+@runtime_checkable
+class Part(Protocol):
+    """Settings that can say what is wrong with them."""
+
+    def conflicts(self) -> Iterator[str]:
+        """Each conflict as a sentence."""
+        ...
+
+
+@runtime_checkable
 class Model(Protocol):
     """A part that builds a module; called as ``module(*inputs)`` with inputs [B, ...]."""
 
@@ -80,12 +90,25 @@ class Recipe:
             )
         if not isinstance(self.epochs, int) or self.epochs < 1:
             yield f"epochs {self.epochs} must be a whole number from 1"
-        for part in (self.optimizer, self.schedule, self.average, self.clip, self.stop):
+        for name in ("optimizer", "schedule", "average", "clip", "stop"):
+            part = getattr(self, name)
             if part is not None:
-                yield from part.conflicts()
+                yield from _part_conflicts(name, part)
+        if not isinstance(self.model, Model):
+            yield f"model {self.model!r} has no build(); give MLP(widths=(128, 128)), or a class of your own with build()"
 
     def check(self) -> None:
         """Raises ConflictError with all conflicts at once; returns when there is none."""
         conflicts = list(self.conflicts())
         if conflicts:
             raise ConflictError("recipe", conflicts)
+
+
+def _part_conflicts(name: str, part: object) -> Iterator[str]:
+    if not isinstance(part, Part):
+        yield f"{name} {part!r} is a {type(part).__name__}, not a part; write it as one, such as optimizer=AdamW(lr=1e-3)"
+        return
+    try:
+        yield from list(part.conflicts())
+    except TypeError as error:
+        yield f"{name} {part!r} holds a value of the wrong type ({error})"

@@ -61,7 +61,13 @@ class Run:
         splits = _moved(splits, device, dtype)
         model = recipe.model.adapted(splits.shape()) if isinstance(recipe.model, Adaptable) else recipe.model
         with seeded(device, "init", seeds.init):
-            module = model.build().to(device=device, dtype=dtype)
+            built = model.build()
+        if not isinstance(built, nn.Module):
+            raise ConflictError(
+                "model",
+                [f"{type(recipe.model).__name__}.build() returned {type(built).__name__}, not a torch.nn.Module"],
+            )
+        module = built.to(device=device, dtype=dtype)
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if not parameters:
             raise ConflictError("model", [f"{type(recipe.model).__name__} has no parameter to train"])

@@ -8,6 +8,7 @@ from statistics import median
 
 from analysis.records import Stage, TrialRecord
 from sweeps.engine.job import key
+from sweeps.engine.rehearsal import load
 from sweeps.engine.spec import Sweep
 from trainables import Plan
 from trainables.describe import Scalar
@@ -39,7 +40,7 @@ def estimate(sweep: Sweep, known: Iterable[TrialRecord], *, concurrency: int) ->
     Loads the data only when the task does not say how many training samples it has.
     """
     records = list(known)
-    samples = sweep.task.samples or len(sweep.task.load(sweep.seed).train[-1])
+    samples = sweep.task.samples or len(load(sweep).train[-1])
     measured = _step_seconds(records)
     typical = median(measured.values()) if measured else STEP_SECONDS
     total = 0.0

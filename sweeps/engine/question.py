@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
+from analysis.records import Stage, TrialRecord
 from analysis.redact import redact_all
 from sweeps.engine import space
 from sweeps.engine.errors import QuestionError
+from sweeps.engine.job import key
 from sweeps.engine.ledger import LEDGER, write
 from sweeps.engine.machine import Machine
 from sweeps.engine.spec import DRAWN, Sweep
@@ -116,6 +119,33 @@ def match(folder: Path, sweep: Sweep) -> Mapping[str, Any] | None:
     return stored
 
 
+def extended(sweep: Sweep, stored: Mapping[str, Any] | None, records: Sequence[TrialRecord]) -> Sweep:
+    """The sweep with at least the heats and finals that the folder holds: what was measured counts, it is never left out."""
+    if stored is None:
+        return sweep
+    finals = [record.seed - sweep.seed for record in records if record.stage is Stage.FINAL and record.status.settled]
+    heats = Counter(key(record.level) for record in records if record.stage is Stage.HEAT and record.status.settled)
+    sweep = replace(sweep, seeds=max([sweep.seeds, *finals]))
+    trials = max([sweep.trials, *heats.values()])
+    if sweep.search is not None and trials > sweep.trials:
+        sweep = replace(sweep, search=replace(sweep.search, trials=trials))  # type: ignore[type-var]
+    return sweep
+
+
+def looks(sweep: Sweep, stored: Mapping[str, Any], *, answered: bool) -> dict[str, Any]:
+    """The looks at the finals so far and the one to come, for ``sweep.json``.
+
+    More seeds after an answer are another look. It was not declared, so the first one has spent all of alpha already; the later
+    ones get what they would have had, and the page says so.
+    """
+    before = list(stored.get("looks") or [stored["seeds"]]) if answered and "seeds" in stored else []
+    if not before:
+        return {"looks": [sweep.seeds], "looks_declared": True}
+    if sweep.seeds <= max(before):
+        return {"looks": before, "looks_declared": stored.get("looks_declared", True)}
+    return {"looks": [*before, sweep.seeds], "looks_declared": False}
+
+
 def store(folder: Path, question: Mapping[str, Any]) -> None:
     """Write ``sweep.json``, whole, without secrets."""
     write(folder / "sweep.json", json.dumps(redact_all(question), indent=1, allow_nan=False) + "\n")
@@ -136,5 +166,8 @@ def move_aside(folder: Path) -> Path | None:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, dict) and "" in value:
+        settings = ", ".join(f"{name}={setting}" for name, setting in value.items() if name)
+        value = f"{value['']}({settings})"
     text = "absent" if value is None else str(value)
     return text if len(text) <= 60 else text[:57] + "…"

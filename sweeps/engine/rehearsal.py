@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.spec import Sweep
 from trainables import Recipe
-from trainables.describe import plain
+from trainables.describe import plain, text
 from trainables.errors import ConflictError
 
 if TYPE_CHECKING:
@@ -22,13 +22,29 @@ def rehearse(sweep: Sweep) -> None:
     What would fail in every trial fails here, once. Raises ConflictError for data and settings that cannot be trained, and
     QuestionError, with the user's own traceback, for a model, loss or metric that raises.
     """
-    splits = sweep.task.load(sweep.seed)
+    splits = load(sweep)
     seen: list[object] = []
     for level in sweep.levels():
         recipe = sweep.corner(level, 0)
         if plain(recipe.model) not in seen:
             seen.append(plain(recipe.model))
             _step(sweep, replace(recipe, seed=sweep.heat_seeds()), splits)
+
+
+def load(sweep: Sweep) -> Splits:
+    """The data of the heats. Raises ConflictError for what cannot be trained on, QuestionError where the user's function raises."""
+    try:
+        return sweep.task.load(sweep.seed)
+    except ConflictError:
+        raise
+    except Exception as error:
+        raise QuestionError(f"the data of task {sweep.task.name!r} cannot be loaded: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    """An exception of the user's code: what it says, and where, from the innermost frames."""
+    frames = traceback.format_list(traceback.extract_tb(error.__traceback__)[-3:])
+    return f"{type(error).__name__}: {error}\n\n{''.join(frames).rstrip()}"
 
 
 def _step(sweep: Sweep, recipe: Recipe, splits: Splits) -> None:
@@ -53,8 +69,6 @@ def _step(sweep: Sweep, recipe: Recipe, splits: Splits) -> None:
     except ConflictError:
         raise
     except Exception as error:
-        frames = traceback.format_exception(error)
         raise QuestionError(
-            f"the first step of task {sweep.task.name!r} with {plain(recipe.model)} raises "
-            f"{type(error).__name__}: {error}\n\n{''.join(frames[-4:]).rstrip()}"
+            f"the first step of task {sweep.task.name!r} with the model {text(recipe.model)} raises {_said(error)}"
         ) from error

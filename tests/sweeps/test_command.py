@@ -179,6 +179,24 @@ def test_a_killed_worker_costs_nothing_and_a_second_command_runs_nothing(tmp_pat
     told_once(f"sqlite:///{tmp_path / 'mlflow.db'}", records)
 
 
+@pytest.mark.slow
+def test_sigterm_is_heeded_as_ctrl_c_and_a_running_folder_is_not_moved_away(tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    process = started(folder, 0.05, "--lane", "solo")
+    wait_for(folder, 1, 1, process)
+    for options in (["--fresh"], []):
+        second = run("--runs", str(tmp_path), "--lane", "local", *options)
+        assert second.returncode == 2, second.stdout
+        assert "another command is at work" in second.stderr
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 3, said
+    assert "run the same command to go on" in said
+    assert "Traceback" not in said
+    assert (folder / "trials.jsonl").exists()
+    assert [path.name for path in tmp_path.iterdir() if "before" in path.name] == []
+
+
 @pytest.fixture(scope="module")
 def lanes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[TrialRecord]]:
     """The same sweep, one trial at a time so that the search sees the same, on both lanes."""
@@ -235,6 +253,7 @@ def test_help_and_dry_run_start_nothing(tmp_path: Path) -> None:
         (["--tracking-uri", "http://127.0.0.1:9"], "127.0.0.1:9"),
         (["--tracking-uri", "sqlite:////dev/null/mlflow.db"], "/dev/null"),
         (["--tracking-uri", "gopher://x"], "gopher"),
+        (["--tracking-uri", "sqlite:///nosuch/folder/x.db"], "nosuch/folder does not exist"),
     ],
 )
 def test_a_wrong_command_is_refused_in_words_and_starts_nothing(tmp_path: Path, options: list[str], said: str) -> None:
@@ -258,6 +277,20 @@ def test_another_question_in_the_folder_is_refused_and_fresh_keeps_it(tmp_path: 
     (aside,) = [path for path in tmp_path.iterdir() if path.name.startswith("small-before-")]
     assert (aside / "trials.jsonl").read_bytes() == ledger
     assert "The earlier run is kept in" in fresh.stdout
+
+
+def test_more_seeds_after_an_answer_are_a_look_that_is_paid_for_and_fewer_leave_nothing_out(tmp_path: Path) -> None:
+    options = ["--runs", str(tmp_path), "--lane", "local", "--trials", "1"]
+    for seeds, looks in (("6", [6]), ("9", [6, 9]), ("7", [6, 9])):
+        done = run(*options, "--seeds", seeds)
+        assert done.returncode == 0, done.stderr
+        verdict = json.loads((tmp_path / "small" / "verdict.json").read_text())
+        assert [look["seeds"] for look in verdict["looks"]] == looks
+        question = json.loads((tmp_path / "small" / "sweep.json").read_text())
+        assert question["looks_declared"] == (len(looks) == 1)
+        assert question["seeds"] == max(looks)
+        assert {level["n"] for level in verdict["levels"]} == {max(looks)}
+    assert "added after an answer" in (tmp_path / "small" / "report.html").read_text()
 
 
 BROKEN = '''
@@ -313,6 +346,7 @@ def test_trials_that_raise_are_on_the_page_with_their_reason_and_the_status_says
     records = read_ledger(tmp_path / "runs" / "small")
     statuses = Counter(record.status for record in records)
     assert statuses[Status.FAILED] > 0
+    assert "failed: RuntimeError: a fault" in done.stdout
     assert statuses[Status.COMPLETED] > 0
     page = (tmp_path / "runs" / "small" / "report.html").read_text()
     assert "RuntimeError: a fault &lt;script&gt;alert(1)&lt;/script&gt; in mid-trial" in page
@@ -323,11 +357,14 @@ def test_one_s_own_task_and_table(tmp_path: Path) -> None:
     """``--task`` and ``--data`` answer a shipped question on a file of one's own, in a folder of its own."""
     lines = [f"{i % 7},{(i * i) % 11},{'abc'[i % 3]}" for i in range(120)]
     (tmp_path / "mine.csv").write_text("x,y,kind\n" + "\n".join(lines) + "\n")
-    options = ["--task", "trainables.tasks:table", "--data", str(tmp_path / "mine.csv"), "--lane", "local"]
-    done = run("--runs", str(tmp_path / "runs"), "--trials", "1", "--seeds", "1", "--epochs", "3", *options)
+    options = ["--task", "trainables.tasks:table", "--data", "mine.csv", "--lane", "solo"]
+    (tmp_path / "file").touch()
+    assert run("--runs", "file", *options, cwd=tmp_path).returncode == 2
+    done = run("--runs", "results", "--trials", "1", "--seeds", "1", "--epochs", "3", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    records = read_ledger(tmp_path / "runs" / "small-table-mine")
+    records = read_ledger(tmp_path / "results" / "small-table-mine")
     assert {record.task for record in records} == {"table"}
+    assert {record.status for record in records} == {Status.COMPLETED}
 
 
 def test_the_sample_of_one_s_own_works_as_printed(tmp_path: Path) -> None:

@@ -138,6 +138,7 @@ def test_a_parquet_table_gives_the_same(tmp_path: Path) -> None:
         ("a,kind\n" + "".join(f"{i},{i}\n" for i in range(100)), "does not look like classes"),
         ("a,kind\n1,x,3\n", "cannot be read as a table"),
         ("a,kind\ninf,x\n1,y\n", "row 1 holds inf"),
+        ("a,a,kind\n1,2,x\n1,2,y\n", "more than one column 'a'"),
     ],
 )
 def test_a_bad_table_names_file_and_column(tmp_path: Path, text: str, said: str) -> None:

@@ -270,3 +270,21 @@ def test_costs_add_up() -> None:
         assert row["wall_seconds"] > row["seconds"] > 0
     assert [row["samples"] for row in rows] == [61, 122, 183, 244]
     assert [row["step"] for row in rows] == [4, 8, 12, 16]
+
+
+def test_things_that_are_no_parts_are_conflicts_not_tracebacks() -> None:
+    class Nothing:
+        def build(self) -> None:
+            return None
+
+    wrong = recipe(optimizer="adamw", clip=1.0, schedule=Cosine(warmup="a bit"), model=3)  # type: ignore[arg-type]
+    text = "\n".join(wrong.conflicts())
+    for said in (
+        "optimizer 'adamw' is a str, not a part",
+        "clip 1.0 is a float",
+        "holds a value of the wrong type",
+        "model 3 has no build()",
+    ):
+        assert said in text
+    with pytest.raises(ConflictError, match=r"Nothing\.build\(\) returned NoneType"):
+        next(iter(fit(task, recipe(model=Nothing()))))

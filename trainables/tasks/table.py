@@ -44,6 +44,9 @@ class Table:
 
         table = self._columns()
         names = list(table.column_names)
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise self._wrong(f"has more than one column {doubled[0]!r}; give every column a name of its own")
         target = self.target or names[-1]
         if target not in names:
             raise self._wrong(f"has no column {target!r}; it has {', '.join(names)}")
@@ -71,7 +74,7 @@ class Table:
             return csv.read_csv(self.path)
         except FileNotFoundError:
             raise self._wrong("does not exist") from None
-        except (ArrowException, OSError) as error:
+        except (ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._wrong(f"cannot be read as a table: {error}") from error
 
     def _numbers(self, column: Any, name: str) -> Any:

@@ -125,6 +125,8 @@ def _quiet() -> None:
         "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
         # The newer of Tune's two outputs prints a banner even when it is told to be silent.
         "RAY_AIR_NEW_OUTPUT": "0",
+        # Tune would run each trial in a folder of its own, where relative paths of the user's lead nowhere.
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
         # Ray runs its workers at nice 15, so that anything else on the machine starves them.
         "RAY_worker_niceness": "0",
         # Ray's memory monitor ends a worker with an error that ends the whole Tuner run; the kernel ends only the process.
