@@ -65,13 +65,13 @@ def test_a_best_group_leads_and_the_rest_is_worse() -> None:
 def test_nobody_is_best_when_nobody_can_be_told_apart() -> None:
     answer = verdict_on({16: 0.9701, 32: 0.97, 64: 0.9702}, seconds={16: 1.0, 32: 1.0, 64: 1.0}).answer
     assert answer.startswith("No batch size is distinguishably best: ")
-    assert re.search(r"\(p ≥ 0\.\d\d\)", answer)
+    assert re.search(r"\(p ≥ 0\.\d\d against every other\)", answer)
     assert re.search(r"with 8 seeds a gap of about 0\.\d points would have shown", answer)
     assert re.search(r"reaches 90 % in 0\.\d\d s, not distinguishably sooner than \d+ and \d+", answer)
 
 
 def test_of_two_there_is_one_p() -> None:
-    assert re.search(r"\(p = 0\.\d\d\)", verdict_on({16: 0.97, 32: 0.97}).answer)
+    assert re.search(r"\(p = 0\.\d\d against 32\)", verdict_on({16: 0.97, 32: 0.97}).answer)
 
 
 def test_many_worse_levels_are_summed_up() -> None:
@@ -136,7 +136,7 @@ def test_levels_of_two_factors_stand_in_brackets() -> None:
     ]
     answer = judge(asked({"batch_size": (16, 32), "nesterov": (True, False)}, seeds=8), records).answer
     assert answer.startswith("Batch size 32, nesterov True leads: ")
-    assert "(32, False) is not distinguishable from it" in answer
+    assert "(32, nesterov=False) is not distinguishable from it" in answer
 
 
 def test_soonest_is_said_only_among_those_that_always_arrive() -> None:

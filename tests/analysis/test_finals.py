@@ -77,10 +77,10 @@ def test_every_level_of_the_question_is_there_and_no_other() -> None:
 def test_labels_join_the_values_of_all_factors() -> None:
     question = asked({"batch_size": (16, 32), "optimizer.lr": (0.001, 0.1), "nesterov": (True,)}, seeds=1)
     assert [level.label for level in gather(question, [])] == [
-        "16, 1e-3, True",
-        "16, 0.1, True",
-        "32, 1e-3, True",
-        "32, 0.1, True",
+        "16, 1e-3, nesterov=True",
+        "16, 0.1, nesterov=True",
+        "32, 1e-3, nesterov=True",
+        "32, 0.1, nesterov=True",
     ]
 
 
