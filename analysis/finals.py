@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,14 +63,10 @@ def gather(question: Question, records: Sequence[TrialRecord]) -> list[Finals]:
     A level's finals are those at the point of its most recent final: when a search is extended its winner may change, and
     scores of different points do not mix. Without factors there is one level, ``{}``, labelled with the sweep's name.
     """
-    paths = list(question.factors)
-    by_level: dict[tuple[Scalar, ...], list[TrialRecord]] = {}
+    by_level: dict[frozenset[tuple[str, Scalar]], list[TrialRecord]] = {}
     for record in records:
-        by_level.setdefault(tuple(record.level.get(path) for path in paths), []).append(record)
-    return [
-        _finals(question, dict(zip(paths, values, strict=True)), by_level.get(values, []))
-        for values in itertools.product(*question.factors.values())
-    ]
+        by_level.setdefault(frozenset(record.level.items()), []).append(record)
+    return [_finals(question, level, by_level.get(frozenset(level.items()), [])) for level in question.levels]
 
 
 def shared_seeds(levels: Sequence[Finals]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Goal:
 class Question:
     """The part of ``sweep.json`` that the analysis reads; ``raw`` is all of it.
 
-    ``factors`` maps the path of each compared factor to its levels, in the order in which the sweep names them.
+    ``factors`` maps the path of each compared factor to its values, in the order in which the sweep names them.
     """
 
     sweep: str
@@ -51,6 +52,14 @@ class Question:
     seeds: int
     varied: Sequence[str]
     raw: Mapping[str, Any]
+
+    @property
+    def levels(self) -> list[dict[str, Scalar]]:
+        """The compared levels in order: those listed, fewer than all combinations where a factor stands inside another's option."""
+        listed = self.raw.get("levels")
+        if listed:
+            return [dict(level) for level in listed]
+        return [dict(zip(self.factors, values, strict=True)) for values in itertools.product(*self.factors.values())]
 
 
 def read_question(folder: Path) -> Question:

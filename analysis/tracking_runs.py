@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import math
 import re
@@ -40,12 +39,11 @@ class Naming:
         """Read the factors and the searched space (``space`` in ``sweep.json``)."""
         space = question.raw.get("space")
         space = space if isinstance(space, Mapping) else {}
-        grid = itertools.product(*question.factors.values())
         return cls(
             question=question,
             short=_short_names([*question.factors, *map(str, space)]),
             logarithmic=frozenset(path for path, hole in space.items() if str(hole).startswith("log_uniform")),
-            levels={level_text(dict(zip(question.factors, values, strict=True))): i for i, values in enumerate(grid)},
+            levels={level_text(level): i for i, level in enumerate(question.levels)},
         )
 
     def run_name(self, record: TrialRecord) -> str:

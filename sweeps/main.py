@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -45,6 +46,11 @@ def main(sweep: Sweep, argv: Sequence[str] | None = None) -> None:
         status = WRONG
     except OSError as error:
         print(f"error: {error}\nWhat is done is kept; run the same command to go on:\n  {_command()}", file=sys.stderr)
+        status = INTERRUPTED
+    except Exception:
+        # A fault of ours: its traceback is of use, and what is on disk is whole.
+        traceback.print_exc()
+        print(f"\nWhat is done is kept; run the same command to go on:\n  {_command()}", file=sys.stderr)
         status = INTERRUPTED
     except KeyboardInterrupt:
         print(f"\nInterrupted. Nothing is lost; run the same command to go on:\n  {_command()}", file=sys.stderr)
@@ -178,8 +184,16 @@ def _failures(records: Sequence[TrialRecord]) -> list[str]:
 
 def _losses(sweep: Sweep, records: Sequence[TrialRecord]) -> bool:
     """True when a trial failed, or a final that was planned is not there."""
-    finals = [record for record in records if record.stage == "final" and record.status.settled]
-    return any(record.status.lost for record in records) or len(finals) < len(sweep.levels()) * sweep.seeds
+    if any(record.status.lost for record in records):
+        return True
+    for level in sweep.levels():
+        own = [record for record in records if dict(record.level) == level and record.status.settled]
+        finals = {record.seed for record in own if record.stage == "final"}
+        # A level whose heats all diverged has no point to send to the finals, and that is its answer.
+        hopeless = bool(own) and all(record.status == "diverged" for record in own)
+        if len(finals) < sweep.seeds and not hopeless:
+            return True
+    return False
 
 
 def _show_plan(sweep: Sweep, folder: Path, known: Sequence[TrialRecord]) -> None:

@@ -172,8 +172,10 @@ def _imported(place: str) -> Task:
         sys.path.insert(0, str(Path.cwd()))
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise QuestionError(f"--task {place}: {error}; the module is looked for from {Path.cwd()}") from error
+    except Exception as error:  # whatever the user's module raises
+        raise QuestionError(
+            f"--task {place}: {type(error).__name__}: {error}; the module is looked for from {Path.cwd()}"
+        ) from error
     if not isinstance(found, Task):
         raise QuestionError(f"--task {place}: {name} is a {type(found).__name__}, not a Task")
     return found

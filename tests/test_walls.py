@@ -70,7 +70,7 @@ def test_the_core_trains_with_torch_and_numpy_alone() -> None:
     """On a bare GPU machine neither Ray nor the other rooms are there."""
     code = """
 import sys
-for name in ('ray', 'optuna', 'mlflow', 'pandas', 'analysis', 'reports', 'sweeps', 'sklearn', 'scipy'):
+for name in ('ray', 'optuna', 'mlflow', 'pandas', 'analysis', 'reports', 'sweeps', 'sklearn', 'scipy', 'psutil'):
     sys.modules[name] = None
 import tests.trainables.small as small
 from trainables.fit import fit

@@ -103,11 +103,11 @@ def name_of(value: object) -> str:
 
 def default(field: Field[Any]) -> Any:
     """What a field holds when it is not named; MISSING when it must be."""
-    if field.default is not MISSING:
+    # By type: a class that travelled by value to another process brings a MISSING of its own.
+    if not isinstance(field.default, type(MISSING)):
         return field.default
-    if field.default_factory is not MISSING:
-        return field.default_factory()
-    return MISSING
+    factory: Any = field.default_factory
+    return MISSING if isinstance(factory, type(MISSING)) else factory()
 
 
 def same(a: Any, b: Any) -> bool:

@@ -40,7 +40,14 @@ def evaluate(
 
 
 def total(value: Tensor, samples: int) -> Tensor:
-    """The sum over samples of what a loss or metric gave: one value a sample [B, ...], or their mean (a scalar)."""
+    """The sum over samples of what a loss or metric gave: one value a sample [B, ...], or their mean (a scalar).
+
+    Raises ValueError for another number of values, such as flattened tokens.
+    """
     if value.ndim == 0:
         return value * samples
+    if len(value) != samples:
+        raise ValueError(
+            f"a loss or metric gave {tuple(value.shape)} for {samples} samples; give one value a sample, or their mean"
+        )
     return value.reshape(len(value), -1).mean(dim=1).sum()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-import psutil
 import torch
 
 
@@ -18,7 +19,6 @@ class Meter:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._process = psutil.Process()
         self._phases: dict[str, float] = {}
         self._cpu = 0.0
         if device.type == "cuda":
@@ -51,4 +51,4 @@ class Meter:
         """Peak of the device's allocations on a GPU; on a CPU what the process holds now (libraries included)."""
         if self._device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self._device))
-        return int(self._process.memory_info().rss)
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -20,7 +20,7 @@ from sweeps.engine.trial import Runner
 
 def finished(sweep: Sweep, known: Sequence[TrialRecord]) -> bool:
     """True when the ledger holds all that the sweep asks for, so that nothing need be started."""
-    programme = Programme(sweep, known, spent=lambda: 0.0, concurrency=1)
+    programme = Programme(sweep, known, spent=lambda: _spent(known, 1), concurrency=1)
     return programme.next() is None and programme.done
 
 
@@ -39,7 +39,8 @@ def drive(
     checkpoints = folder / "checkpoints"
     for record in known:
         tidy(checkpoints, record)  # a crash may have come between a trial's last line and this
-    programme = Programme(sweep, known, spent=lambda: time.monotonic() - begun, concurrency=concurrency)
+    earlier = _spent(known, concurrency)
+    programme = Programme(sweep, known, spent=lambda: earlier + time.monotonic() - begun, concurrency=concurrency)
     book = ledgers.Ledger(folder)
     try:
         race = Race(
@@ -65,3 +66,11 @@ def drive(
     finally:
         book.close()
     return read_ledger(folder)
+
+
+def _spent(known: Sequence[TrialRecord], concurrency: int) -> float:
+    """Wall seconds that earlier commands have put into trials: a budget is the sweep's, not a command's."""
+    times = [
+        record.ended - record.started for record in known if record.ended is not None and record.started is not None
+    ]
+    return sum(times) / concurrency

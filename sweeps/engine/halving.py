@@ -73,9 +73,11 @@ class Halving:
         decision = scheduler.on_trial_result(None, named, {"epoch": epoch, "value": value})
         return bool(decision == TrialScheduler.STOP) and epoch < self._epochs
 
-    def feed(self, level: str, trial: str, history: Iterable[Mapping[str, Any]], name: str) -> None:
-        """Rebuild the rungs from a recorded history of the metric ``name``."""
+    def feed(self, level: str, trial: str, history: Iterable[Mapping[str, Any]], name: str) -> int | None:
+        """Rebuild the rungs from a recorded history of the metric ``name``; the epoch of its cut comes back, if there was one."""
+        cut = None
         for row in history:
             value = row.get(name)
-            if value is not None:
-                self.stops(level, trial, row["epoch"], value)
+            if value is not None and self.stops(level, trial, row["epoch"], value):
+                cut = row["epoch"]
+        return cut

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections import Counter
@@ -39,6 +40,8 @@ def asked(sweep: Sweep) -> dict[str, Any]:
         "seed": sweep.seed,
         "vary": [name for name in DRAWN if name in sweep.vary],
         **{f"recipe.{path}": value for path, value in space.settings(sweep.recipe) if path != "seed"},
+        # The lines above are for people and leave things out; this is complete.
+        "recipe": hashlib.sha256(json.dumps(plain(sweep.recipe), sort_keys=True).encode()).hexdigest()[:12],
     }
 
 
@@ -50,6 +53,7 @@ def described(sweep: Sweep, machine: Machine, **course: Any) -> dict[str, Any]:
         "sweep": sweep.name,
         "task": sweep.task.name,
         "goal": {"metric": goal.metric, "mode": goal.mode, "target": goal.target},
+        "levels": sweep.levels(),
         "factors": [{"path": path, "levels": levels} for path, levels in sweep.factors().items()],
         "space": {path: space.describe(hole) for path, hole in sweep.searched().items()},
         "search": space.written(sweep.search),
@@ -107,8 +111,10 @@ def match(folder: Path, sweep: Sweep) -> Mapping[str, Any] | None:
                 f"{folder} has a ledger but no sweep.json; add --fresh to move it aside, or --runs OTHER"
             )
         return None
-    before, now = stored.get("asked", {}), json.loads(json.dumps(asked(sweep)))
+    before, now = stored.get("asked", {}), json.loads(json.dumps(redact_all(asked(sweep))))
     changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if len(changed) > 1 and "recipe" in changed:
+        changed.remove("recipe")
     if changed:
         shown = "; ".join(f"{name} was {_short(before.get(name))}, is {_short(now.get(name))}" for name in changed[:4])
         more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""

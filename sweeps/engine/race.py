@@ -18,6 +18,9 @@ from sweeps.engine.programme import Programme
 from sweeps.engine.spec import Sweep
 from sweeps.engine.trial import Message
 
+RESTARTS = 2
+"""How often a trial whose process died is started again."""
+
 
 class Follower(Protocol):
     """Something that follows a sweep live: a table in the terminal, a tracking server."""
@@ -43,10 +46,11 @@ class _Entry:
     record: TrialRecord
     history: list[Mapping[str, Any]] = field(default_factory=list)
     cut: int | None = None
+    deaths: int = 0
 
 
 class Race:
-    """What a lane talks to: ``next`` for a job, ``told`` for each message of a trial, ``lost`` for a dead process.
+    """What a lane talks to: ``next`` for a job, ``told`` for each message of a trial, ``died`` for a dead process.
 
     ``rows`` are the epochs that trials under way had told an earlier command. Epochs told twice are taken in once.
     """
@@ -68,15 +72,22 @@ class Race:
         self._ledger, self._followers, self._machine, self._checkpoints = ledger, followers, machine, checkpoints
         self._rows = {name: list(history) for name, history in rows.items()}
         self._entries: dict[str, _Entry] = {}
+        self._again: list[Job] = []
+        self._cuts: dict[str, int] = {}
+        self.fault: Exception | None = None
         self._goal = f"val/{sweep.task.goal.metric}"
         self._halving = Halving(sweep.early_stop, sweep.recipe.epochs, sweep.task.goal.mode)
         for record in known:
             if record.stage is Stage.HEAT:
                 history = record.history if record.status.settled else self._rows.get(record.id, ())
-                self._halving.feed(key(record.level), record.id, history, self._goal)
+                cut = self._halving.feed(key(record.level), record.id, history, self._goal)
+                if cut is not None and not record.status.settled:
+                    self._cuts[record.id] = cut
 
     def next(self) -> Job | None:
-        """The next job, noted in the ledger; None when there is none now."""
+        """The next job, noted in the ledger; None when there is none now. One whose process died comes first."""
+        if self._again:
+            return self._again.pop(0)
         job = self.programme.next()
         if job is None:
             return None
@@ -87,6 +98,11 @@ class Race:
             follower.started(record)
         for row in self._rows.pop(job.id, ()):
             self._take(entry, row, again=True)
+        if job.id in self._cuts:
+            # The driver was killed between the cut and the line that says so.
+            entry.cut = self._cuts.pop(job.id)
+            self.stopped(job.id)
+            return self.next()
         return job
 
     @property
@@ -109,13 +125,21 @@ class Race:
     def stopped(self, job_id: str) -> None:
         """A trial that was asked to stop has stopped; nothing happens when it had ended by itself."""
         entry = self._entries.get(job_id)
-        if entry is not None:
-            self._end(entry, Status.STOPPED, f"below the cut at epoch {entry.cut}", None)
+        if entry is not None and entry.cut is not None:
+            self._end(entry, Status.STOPPED, None, None)
+        elif entry is not None:
+            self.died(job_id)  # its function left without a last word
 
-    def lost(self, job_id: str, reason: str) -> None:
-        """A trial's process is gone for good."""
+    def died(self, job_id: str) -> None:
+        """A trial's process is gone: the trial goes on from its checkpoint in another, ``RESTARTS`` times at most."""
         entry = self._entries.get(job_id)
-        if entry is not None:
+        if entry is None:
+            return
+        entry.deaths += 1
+        if entry.deaths <= RESTARTS:
+            self._again.append(entry.job)
+        else:
+            reason = f"its process died {entry.deaths} times (killed from outside, or out of memory); its last checkpoint is kept"
             self._end(entry, Status.FAILED, reason, reason)
 
     def _take(self, entry: _Entry, row: Mapping[str, Any], *, again: bool = False) -> None:
@@ -134,6 +158,9 @@ class Race:
     def _end(self, entry: _Entry, status: Status, reason: str | None, error: str | None) -> None:
         if status is Status.STOPPED and entry.cut is not None:
             reason = f"below the cut at epoch {entry.cut}"
+        if entry.deaths and status is not Status.FAILED:
+            times = "once" if entry.deaths == 1 else "twice"
+            reason = "; ".join(filter(None, [reason, f"its process died {times}, it went on from its checkpoint"]))
         del self._entries[entry.job.id]
         record = self._record(entry.job, status, entry=entry, reason=reason, error=error)
         self._ledger.append(record)

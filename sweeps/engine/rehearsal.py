@@ -24,8 +24,7 @@ def rehearse(sweep: Sweep) -> None:
     """
     splits = load(sweep)
     seen: list[object] = []
-    for level in sweep.levels():
-        recipe = sweep.corner(level, 0)
+    for recipe in (sweep.corner(level, end) for level in sweep.levels() for end in range(sweep.ends)):
         if plain(recipe.model) not in seen:
             seen.append(plain(recipe.model))
             _step(sweep, replace(recipe, seed=sweep.heat_seeds()), splits)

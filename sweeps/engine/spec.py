@@ -76,8 +76,13 @@ class Sweep:
 
         return replace(space.resolve(self.recipe, lambda path, _: point[path]), seed=seeds)
 
+    @property
+    def ends(self) -> int:
+        """How many corners show every end of a range and every option of a choice at least once."""
+        return max([2, *(len(hole.options) for _, hole in space.holes(self.recipe) if isinstance(hole, space.Choice))])
+
     def corner(self, level: Mapping[str, Scalar], end: int) -> Recipe:
-        """The recipe of a level with every searched hole at the low (0) or high (-1) end of its range."""
+        """The recipe of a level with every searched hole at the low (0) or high (1) end of its range; a choice at that option."""
         return space.resolve(self.recipe, _corner(level, end))
 
     def final_seeds(self, number: int) -> Seeds:
@@ -96,7 +101,9 @@ class Sweep:
         yield from broken
         if any(isinstance(hole, space.Each) for hole in _inside_choices(self.recipe)):
             yield "an each() stands inside a choice(): a compared factor must be there for every trial; move it outside"
-        if not self.name or any(character in self.name for character in "/\\\0"):
+        if self.recipe.seed != 0:
+            yield f"the recipe's seed is {space.written(self.recipe.seed)}; a sweep deals the seeds itself, from Sweep(seed=…)"
+        if self.name in ("", ".", "..") or any(character in self.name for character in "/\\\0"):
             yield f"name {self.name!r} must be usable as a folder's name; take out slashes"
         if self.seeds < 1:
             yield f"seeds {self.seeds} must be at least 1; 8 is usual, below 6 nothing can be told apart"
@@ -135,7 +142,7 @@ class Sweep:
             return
         seen: set[str] = set()
         for level in self.levels():
-            for end in (0, -1):
+            for end in range(self.ends):
                 for text in self.corner(level, end).conflicts():
                     if text not in seen:
                         seen.add(text)
@@ -157,9 +164,11 @@ def _corner(level: Mapping[str, Scalar], end: int) -> space.Filler:
             case space.Each():
                 return level[path]
             case space.Choice(options):
-                return space.name(options[end])
-            case space.Uniform(low, high) | space.IntRange(low, high):
-                return (low, high)[end]
+                return space.name(options[min(end, len(options) - 1)])
+            case space.Uniform(low, high):
+                return float((low, high)[min(end, 1)])
+            case space.IntRange(low, high):
+                return (low, high)[min(end, 1)]
 
     return filler
 

@@ -170,6 +170,9 @@ def test_a_killed_worker_costs_nothing_and_a_second_command_runs_nothing(tmp_pat
     assert "Traceback" not in said
     records = all_there(folder)
     assert set(endings(folder).values()) == {1}
+    (restarted,) = [record for record in records if "its process died" in (record.reason or "")]
+    assert restarted.status in (Status.COMPLETED, Status.STOPPED)
+    assert restarted.reason in (folder / "report.html").read_text()
 
     before = (folder / "trials.jsonl").read_bytes()
     again = run("--runs", str(tmp_path), "--lane", "solo")

@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,18 @@ import pytest
 import torch
 from torch import nn
 
-from analysis.ledger import read_ledger
+from analysis.judge import judge
+from analysis.ledger import read_ledger, read_question
 from analysis.records import Stage, Status, TrialRecord
 from sweeps import ASHA, TPE, QuestionError, Random, Sweep, choice, each, log_uniform, uniform
 from sweeps.engine import ledger as ledgers
+from sweeps.engine import question
 from sweeps.engine.drive import drive, finished
 from sweeps.engine.halving import Halving
 from sweeps.engine.job import Job, identity, key
 from sweeps.engine.machine import Machine
 from sweeps.engine.programme import Programme
+from sweeps.engine.race import Race
 from sweeps.engine.study import LevelStudy
 from tests.sweeps.small import small, task
 from trainables import EMA, SGD, AdamW, EarlyStopping, Maximise, Recipe, Seeds
@@ -171,7 +175,7 @@ def test_a_final_under_way_whose_point_lost_its_place_is_closed(tmp_path: Path) 
 
 @pytest.mark.parametrize("stop_after", [1, 7, 20, 31, 60, 90])
 def test_an_interrupted_sweep_ends_as_the_undisturbed_one(tmp_path: Path, stop_after: int) -> None:
-    """Random search, so that which points are drawn does not hang on how often the study was made anew."""
+    """Without a search, since which points are drawn hangs on how often the study was made anew."""
     sweep = small(early_stop=None, search=None, recipe=replace(small().recipe, optimizer=SGD(lr=0.3)), seeds=6)
     whole = run(sweep, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -275,6 +279,41 @@ def test_an_exception_always_is_one_failure_with_its_reason_and_is_tried_at_the_
     assert not finished(flaky(tmp_path, 2), [record])
     (again,) = run(flaky(tmp_path, 2), tmp_path / "run")
     assert again.status is Status.COMPLETED
+
+
+def raced(sweep: Sweep, folder: Path, book: ledgers.Ledger) -> Race:
+    programme = Programme(sweep, (), spent=lambda: 0.0, concurrency=1)
+    return Race(
+        sweep, programme, book, [], known=(), rows={}, machine=Machine.here(None), lane="solo",
+        checkpoints=folder / "checkpoints",
+    )  # fmt: skip
+
+
+def test_a_trial_whose_process_dies_is_dealt_again_twice_and_then_fails(tmp_path: Path) -> None:
+    sweep = small(
+        search=None, early_stop=None, recipe=replace(small().recipe, batch_size=8, optimizer=SGD(lr=0.3)), seeds=2
+    )
+    with closing(ledgers.Ledger(tmp_path)) as book:
+        race = raced(sweep, tmp_path, book)
+        first = race.next()
+        assert first is not None
+        race.told(first.id, {"rows": [{"epoch": 1, "train/loss": 1.0, "val/loss": 1.0, "val/accuracy": 0.5}]})
+        for _ in range(2):
+            race.died(first.id)
+            assert race.next() == first
+        race.died(first.id)
+        second = race.next()
+        assert second is not None
+        assert second.id != first.id
+        race.died(second.id)
+        assert race.next() == second
+        race.told(second.id, {"rows": [], "status": "completed", "reason": None, "error": None})
+        assert race.next() is None
+        assert race.done
+    failed, completed = read_ledger(tmp_path)
+    assert (failed.status, failed.epochs) == (Status.FAILED, 1)
+    assert "its process died 3 times" in (failed.reason or "")
+    assert completed.reason == "its process died once, it went on from its checkpoint"
 
 
 def test_out_of_memory_has_a_status_of_its_own(tmp_path: Path) -> None:
@@ -417,6 +456,48 @@ def test_the_budget_closes_the_heats_and_keeps_back_the_finals() -> None:
     assert dealt[Stage.FINAL] == 12
     assert 2 <= dealt[Stage.HEAT] < 20
     assert clock <= 100.0
+
+
+def test_a_budget_is_the_sweep_s_and_the_same_command_adds_nothing(tmp_path: Path) -> None:
+    sweep = small(budget_seconds=1e-3, early_stop=None)
+    records = run(sweep, tmp_path)
+    assert Counter(record.stage for record in records) == {Stage.HEAT: 2, Stage.FINAL: 12}
+    assert finished(sweep, records)
+    assert run(sweep, tmp_path) == records
+
+
+def test_a_factor_inside_another_s_option_keeps_its_levels_in_the_verdict(tmp_path: Path) -> None:
+    base = small(search=None, early_stop=None, seeds=6)
+    optimizer = each(AdamW(), SGD(momentum=each(0.0, 0.9)))
+    sweep = replace(base, recipe=replace(base.recipe, batch_size=16, epochs=2, optimizer=optimizer))
+    records = run(sweep, tmp_path)
+    stored = question.described(sweep, Machine.here(None))
+    question.store(tmp_path, stored)
+    verdict = judge(read_question(tmp_path), records)
+    assert sorted(level.label for level in verdict.levels) == ["AdamW", "SGD, 0", "SGD, 0.9"]
+    assert {level.n for level in verdict.levels} == {6}
+
+
+def test_a_cut_that_was_decided_but_not_written_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver dies between the decision and the line that says so."""
+    sweep, end = small(search=Random(trials=9)), Race._end
+
+    def dies(race: Race, entry: Any, status: Status, *rest: Any) -> None:
+        if status is Status.STOPPED:
+            raise KeyboardInterrupt
+        end(race, entry, status, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Race, "_end", dies)
+        with pytest.raises(KeyboardInterrupt):
+            run(sweep, tmp_path)
+    (under_way,) = [record for record in read_ledger(tmp_path) if record.status is Status.RUNNING]
+    told = ledgers.read_live(tmp_path)[under_way.id]
+    records = run(sweep, tmp_path)
+    (closed,) = [record for record in records if record.id == under_way.id]
+    assert closed.status is Status.STOPPED
+    assert closed.reason == f"below the cut at epoch {told[-1]['epoch']}"
+    assert closed.epochs == told[-1]["epoch"]
 
 
 def test_a_budget_that_is_too_small_still_gives_every_level_a_heat() -> None:

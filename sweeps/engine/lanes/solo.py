@@ -17,9 +17,6 @@ from sweeps.engine.race import Race
 from sweeps.engine.spec import Resources
 from sweeps.engine.trial import Message, Runner
 
-RESTARTS = 2
-"""How often a trial whose process died is started again, from its checkpoint."""
-
 
 def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int) -> None:
     """Run the whole sweep as one Tuner run; Ray must be up, and ``resources`` fit it ``concurrency`` times."""
@@ -54,11 +51,11 @@ def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int) -
                 name="sweep",
                 storage_path=scratch,
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=RESTARTS),
-                checkpoint_config=tune.CheckpointConfig(),
             ),
         )
         tuner.fit()
+    if race.fault is not None:
+        raise race.fault
     if not race.done:
         raise RuntimeError(
             f"Ray Tune ended before the sweep did (Ray {ray.__version__}); run the same command to go on"
@@ -139,5 +136,6 @@ def _quiet() -> None:
         settings["RAY_AUTH_MODE"] = "token"
     for name, value in settings.items():
         os.environ.setdefault(name, value)
-    for name in ("ray", "ray.tune", "ray.train"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    # What goes wrong is told by the race, once and in its own words.
+    for name, level in (("ray", logging.ERROR), ("ray.train", logging.ERROR), ("ray.tune", logging.CRITICAL)):
+        logging.getLogger(name).setLevel(level)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,14 @@ from ray.tune.search import Searcher
 
 from sweeps.engine.race import Race
 
-DIED = "its process died {times} times (killed from outside, or out of memory); the last checkpoint is kept"
+
+@contextmanager
+def _kept(race: Race) -> Iterator[None]:
+    """Keep an exception, a full disk say, for after the run: Tune would bury it in one of its own and go on."""
+    try:
+        yield
+    except Exception as error:
+        race.fault = error
 
 
 class Dealer(Searcher):  # type: ignore[misc]
@@ -24,19 +33,28 @@ class Dealer(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> dict[str, str] | str | None:
         """A job as text; None to be asked again later; FINISHED when all is done."""
+        if self._race.fault is not None:
+            return str(Searcher.FINISHED)
         job = self._race.next()
         if job is not None:
             self._jobs[trial_id] = job.id
             return {"job": job.to_json()}
-        return Searcher.FINISHED if self._race.done else None
+        return str(Searcher.FINISHED) if self._race.done else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:  # noqa: ARG002
-        """The end of a trial, whichever way; what it said last has been told by the scheduler."""
-        job = self._jobs.pop(trial_id)
-        if error:
-            self._race.lost(job, DIED.format(times=3))
-        else:
-            self._race.stopped(job)
+        """The end of a trial, whichever way; what it said last has been told by the scheduler.
+
+        Exceptions are told as messages, so an error here is a process that is gone. Tune would restart only a trial that was
+        running, not one whose actor died in being handed over, so restarting is the race's.
+        """
+        job = self._jobs.pop(trial_id, None)  # Tune tells some ends twice
+        if job is None or self._race.fault is not None:
+            return
+        with _kept(self._race):
+            if error:
+                self._race.died(job)
+            else:
+                self._race.stopped(job)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Results are the scheduler's, which sees all of them."""
@@ -73,9 +91,12 @@ class Marshal(TrialScheduler):  # type: ignore[misc]
         """Tell the race, once; a function that has returned repeats its last result."""
         if result.get("done"):
             return str(TrialScheduler.STOP)
-        job = json.loads(trial.config["job"])["id"]
-        stop = self._race.told(job, json.loads(result["message"]))
-        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+        if self._race.fault is None:
+            with _kept(self._race):
+                job = json.loads(trial.config["job"])["id"]
+                if not self._race.told(job, json.loads(result["message"])):
+                    return str(TrialScheduler.CONTINUE)
+        return str(TrialScheduler.STOP)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
