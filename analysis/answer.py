@@ -110,7 +110,8 @@ def _speed(verdict: Verdict, group: Sequence[LevelResult]) -> list[str]:
         of, reach = f"of those in the best group that reach {target} with every seed", "does so"
     told = [pair for pair in mine if _told_apart(pair)]
     if not told:
-        return []
+        apart = any(_told_apart(pair) for pair in pairs)
+        return [] if apart else [f"{of} none {reach} distinguishably sooner than another"]
     nearest = min(told, key=lambda pair: pair.ratio)
     text = f"{units.ratio(nearest.ratio)} sooner than {_label(labels[nearest.a])} {units.interval(nearest.interval, units.factor)}"
     in_time = f"in {units.seconds(cost.seconds)}, {text}"

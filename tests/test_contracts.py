@@ -117,6 +117,7 @@ def test_the_readme_shows_the_sweep_as_it_stands() -> None:
 
 def test_the_readme_s_files_and_options_exist() -> None:
     text = (ROOT / "README.md").read_text()
+    assert not re.search(r"@[A-Z]+@", text)
     for link in re.findall(r"\]\(([^)#]+)\)", text):
         assert link.startswith("https://") or (ROOT / link).exists(), link
     for script in set(re.findall(r"python ((?:sweeps|examples)/\w+\.py)", text)):
