@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from functools import partial
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 Scalar = str | int | float | bool | None
@@ -73,16 +75,33 @@ def plain(value: Any) -> Any:
         return {"": name_of(value.func), "args": plain(value.args), "keywords": plain(value.keywords)}
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, set | frozenset):
+        return sorted((plain(item) for item in value), key=repr)
+    if isinstance(value, FunctionType) and "<" in value.__qualname__:
+        return _unnamed_function(value)
     if _named(value):
         return name_of(value)
     if _anonymous(value):
-        return {"": name_of(type(value))} | {str(key): plain(item) for key, item in vars(value).items()}
+        names = [*getattr(value, "__dict__", ()), *getattr(type(value), "__slots__", ())]
+        return {"": name_of(type(value))} | {name: plain(getattr(value, name)) for name in names}
     return repr(value)
 
 
 def join(path: str, name: str) -> str:
     """A dotted path, one step further."""
     return f"{path}.{name}" if path else name
+
+
+def _unnamed_function(value: FunctionType) -> dict[str, Any]:
+    """A lambda or a function made inside another: its name says little, so its code and what it closes over do."""
+    code = value.__code__
+    constants = [constant for constant in code.co_consts if not isinstance(constant, CodeType)]
+    digest = hashlib.sha256(code.co_code + repr((constants, code.co_names)).encode()).hexdigest()[:12]
+    return {
+        "": name_of(value),
+        "code": digest,
+        "cells": [plain(cell.cell_contents) for cell in value.__closure__ or ()],
+    }
 
 
 def _named(value: object) -> bool:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     """Inputs, then the target last; all have the samples along their first dimension."""
 
     Metric = Callable[[Tensor, Tensor], Tensor]
-    """(output [B, ...], target [B, ...]) -> one value a sample [B], or their mean (a scalar)."""
+    """(output [B, ...], target [B, ...]) -> one value a sample [B], or their plain mean (a scalar).
+
+    Sets are evaluated in batches whose means are averaged, so the F1 or AUC of a batch will not do.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ def asked(sweep: Sweep) -> dict[str, Any]:
         "sweep": sweep.name,
         "task": sweep.task.name,
         "data": plain(sweep.task.data),
+        "file": _digest(sweep.task.data),
         "metrics": plain(sweep.task.metrics),
         "loss": plain(sweep.task.loss),
         "metric": sweep.task.goal.metric,
@@ -169,6 +170,15 @@ def move_aside(folder: Path) -> Path | None:
         aside = folder.with_name(f"{folder.name}-before-{stamp}-{number}")
     folder.rename(aside)
     return aside
+
+
+def _digest(data: object) -> str | None:
+    """What is in the file that a task reads, where its data names one by ``path``: edited data is another question."""
+    path = getattr(data, "path", None)
+    if not isinstance(path, str) or not Path(path).is_file():
+        return None
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 def _short(value: Any) -> str:

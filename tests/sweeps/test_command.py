@@ -368,6 +368,10 @@ def test_one_s_own_task_and_table(tmp_path: Path) -> None:
     records = read_ledger(tmp_path / "results" / "small-table-mine")
     assert {record.task for record in records} == {"table"}
     assert {record.status for record in records} == {Status.COMPLETED}
+    (tmp_path / "mine.csv").write_text("x,y,kind\n" + "\n".join(reversed(lines)) + "\n")
+    edited = run("--runs", "results", "--trials", "1", "--seeds", "1", "--epochs", "3", *options, cwd=tmp_path)
+    assert edited.returncode == 2
+    assert "belongs to another question: file was" in edited.stderr
 
 
 def test_the_sample_of_one_s_own_works_as_printed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from trainables import EMA, FP32, SGD, AdamW, Recipe
@@ -38,6 +39,24 @@ class Plain:
 
     def __call__(self) -> int:
         return self.width
+
+
+def scaled(factor: float) -> Callable[[float], float]:
+    return lambda x: factor * x
+
+
+class Slotted:
+    __slots__ = ("width",)
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+
+
+def test_functions_without_a_name_are_told_apart_by_code_and_closure() -> None:
+    assert plain(scaled(1.0)) == plain(scaled(1.0)) != plain(scaled(2.0))
+    assert plain(lambda x: x + 1) != plain(lambda x: x + 2)
+    assert plain(frozenset("abcd")) == ["a", "b", "c", "d"]
+    assert plain(Slotted(3)) == {"": "Slotted", "width": 3}
 
 
 def test_objects_without_a_text_of_their_own_are_told_apart_by_what_they_hold() -> None:
