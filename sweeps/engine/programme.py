@@ -155,14 +155,17 @@ class Programme:
         return self._numbered(self._finals.pop(0)) if self._finals else None
 
     def _all_finals(self) -> list[Job]:
-        """Every final that is not in the ledger yet, seed by seed."""
-        winners = {name: self.winner(level.values) for name, level in self._levels.items()}
-        jobs = [
-            self._job(Stage.FINAL, self._levels[name].values, point, self._sweep.seed + number)
-            for number in range(1, self._sweep.seeds + 1)
-            for name, point in winners.items()
-            if point is not None
-        ]
+        """Every final that is not in the ledger yet, seed by seed; each seed begins with another level.
+
+        So no level always runs first, on a cold worker, nor always beside the same neighbour.
+        """
+        winners = [(level.values, self.winner(level.values)) for level in self._levels.values()]
+        there = [(values, point) for values, point in winners if point is not None]
+        jobs = []
+        for number in range(self._sweep.seeds):
+            turn = number % max(1, len(there))
+            for values, point in there[turn:] + there[:turn]:
+                jobs.append(self._job(Stage.FINAL, values, point, self._sweep.seed + number + 1))
         return [job for job in jobs if job.id not in self._settled]
 
     def _job(self, stage: Stage, level: Mapping[str, Scalar], point: Mapping[str, Scalar], seed: int) -> Job:

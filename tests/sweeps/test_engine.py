@@ -83,7 +83,7 @@ def test_a_sweep_deals_heats_evenly_then_paired_finals(tmp_path: Path) -> None:
     assert Counter(record.level["batch_size"] for record in heats) == {8: 5, 32: 5}
     assert [record.level["batch_size"] for record in heats] == [8, 32] * 5
     assert [(record.seed, record.level["batch_size"]) for record in finals] == [
-        (s, b) for s in range(1, 7) for b in (8, 32)
+        (s, b) for s in range(1, 7) for b in ((8, 32) if s % 2 else (32, 8))
     ]
     assert {record.status for record in heats} == {Status.COMPLETED, Status.STOPPED}
     assert {record.status for record in finals} == {Status.COMPLETED}
@@ -162,7 +162,7 @@ def test_more_seeds_and_trials_extend_a_sweep(tmp_path: Path) -> None:
 def test_a_final_under_way_whose_point_lost_its_place_is_closed(tmp_path: Path) -> None:
     run(small(seeds=1, search=Random(trials=1)), tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        run(small(seeds=2, search=Random(trials=1)), tmp_path, Diary(3))
+        run(small(seeds=2, search=Random(trials=1)), tmp_path, Diary(12))
     (under_way,) = [record for record in read_ledger(tmp_path) if not record.status.settled]
     assert under_way.stage is Stage.FINAL
     records = run(small(seeds=2, search=Random(trials=12)), tmp_path)
