@@ -89,13 +89,16 @@ def differences(sweep: Sweep) -> list[dict[str, Any]]:
 
 def read(folder: Path) -> dict[str, Any] | None:
     """The folder's ``sweep.json``, or None when it has none. Raises QuestionError when it is damaged."""
+    path = folder / "sweep.json"
     try:
-        stored: dict[str, Any] = json.loads((folder / "sweep.json").read_text())
+        stored = json.loads(path.read_text())
+        if not isinstance(stored, dict):
+            raise ValueError(f"it holds a {type(stored).__name__}")
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise QuestionError(
-            f"{folder / 'sweep.json'} is damaged ({error}); add --fresh to move the folder aside"
+            f"{path} cannot be read ({error}); add --fresh to move {folder} aside, or --runs OTHER"
         ) from error
     return stored
 
