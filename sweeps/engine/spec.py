@@ -16,15 +16,23 @@ from trainables.describe import Scalar
 DRAWN = ("init", "order", "split")
 """What a final's seed can draw."""
 
-LANES = ("auto", "local", "solo")
+LANES = ("auto", "local", "solo", "crew", "gang")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resources:
-    """What one trial takes of the machine: its CPUs are also its threads; ``gpus`` None is one where there are any, 0 none."""
+    """How many workers a trial has, and what each of them takes of a machine.
 
+    ``cpus`` are a worker's threads too. ``gpus`` None is one where there are any, 0 none; a part of one shares it. ``gpu_type`` is the
+    name that Ray gives an accelerator ("A100", "T4"), ``memory_bytes`` is set aside, not enforced. ``workers`` may be compared by
+    ``each``: every count is then a level.
+    """
+
+    workers: int = 1
     cpus: int = 1
     gpus: float | None = None
+    gpu_type: str | None = None
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
