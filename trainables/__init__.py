@@ -8,7 +8,7 @@ from trainables.metrics import absolute_error, accuracy
 from trainables.optimizers import SGD, AdamW
 from trainables.plan import Plan
 from trainables.precision import BF16, FP32, FP64
-from trainables.recipe import Recipe
+from trainables.recipe import PerWorker, Recipe
 from trainables.schedules import Constant, Cosine
 from trainables.seeds import Seeds
 from trainables.stopping import EarlyStopping
@@ -30,6 +30,7 @@ __all__ = [
     "Maximise",
     "MeanSquaredError",
     "Minimise",
+    "PerWorker",
     "Plan",
     "Recipe",
     "Seeds",

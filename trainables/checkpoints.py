@@ -18,10 +18,14 @@ LAST, BEST = "last.pt", "best.pt"
 def checkpointed(epochs: Iterable[Epoch], folder: Path) -> Iterator[Epoch]:
     """Keep ``last.pt`` (the whole state) after every epoch, and ``best.pt`` (the weights) where validation improved.
 
-    The best is written first: a crash between the two repeats the epoch and writes the same best again.
+    The best is written first: a crash between the two repeats the epoch and writes the same best again. The first of
+    several workers writes.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for epoch in epochs:
+        if not epoch.run.world.first:
+            yield epoch
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
         if epoch.improved:
             save(folder / BEST, {"epoch": epoch.epoch, "module": epoch.run.deployed.state_dict()})
         save(folder / LAST, epoch.run.state())

@@ -13,30 +13,42 @@ if TYPE_CHECKING:
     from trainables.losses import Loss
     from trainables.precision import Precision
     from trainables.task import Metric, Tensors
+    from trainables.world import World
 
 
 def evaluate(
-    module: nn.Module, tensors: Tensors, *, loss: Loss, metrics: Mapping[str, Metric], precision: Precision, size: int
+    module: nn.Module,
+    tensors: Tensors,
+    *,
+    loss: Loss,
+    metrics: Mapping[str, Metric],
+    precision: Precision,
+    size: int,
+    world: World | None = None,
 ) -> dict[str, float]:
     """The loss and each metric, averaged over all samples.
 
-    Sums run on the device in double precision and come over in one copy. The module's training mode is put back.
+    Sums run on the device in double precision and come over in one copy; each of several workers takes its part of the set. The
+    module's training mode is put back.
     """
     import torch
 
+    from trainables.world import World
+
+    world = world or World()
     functions = {"loss": loss, **metrics}
     device = tensors[0].device
     sums = torch.zeros(len(functions), dtype=torch.float64, device=device)
     training = module.training
     module.eval()
     with torch.inference_mode():
-        for *inputs, target in split(tensors, size):
+        for *inputs, target in split(world.part(tensors), size):
             with precision.autocast(device):
                 output = module(*inputs)
                 values = [function(output, target) for function in functions.values()]
             sums += torch.stack([total(value, len(target)).double() for value in values])
     module.train(training)
-    return dict(zip(functions, (sums / len(tensors[-1])).tolist(), strict=True))
+    return dict(zip(functions, (world.total(sums) / len(tensors[-1])).tolist(), strict=True))
 
 
 def total(value: Tensor, samples: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,11 @@ from trainables.evaluate import evaluate, total
 from trainables.run import Run
 from trainables.seeds import generator, seeded
 from trainables.telemetry import Meter
+from trainables.world import World
 
 if TYPE_CHECKING:
     from trainables.recipe import Recipe
-    from trainables.task import Splits, Task
+    from trainables.task import Splits, Task, Tensors
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,18 +48,20 @@ def fit(
     splits: Splits | None = None,
     device: str | torch.device = "cpu",
     state: Mapping[str, Any] | None = None,
+    world: World | None = None,
 ) -> Iterator[Epoch]:
     """Train, an epoch at a time; ``state`` (of ``Run.state``) goes on where it was taken, bit for bit on a CPU.
 
+    Each of several workers calls it with its own ``world``; all yield the same epochs, reduced over the workers.
     Raises ConflictError before the first step when the recipe, the task or the data cannot be trained.
     """
-    run = Run.start(task, recipe, splits=splits, device=torch.device(device))
+    run = Run.start(task, recipe, splits=splits, device=torch.device(device), world=world)
     if state is not None:
         run.load(state)
     meter = Meter(run.device)
     while run.epoch < recipe.epochs:
         run.epoch += 1
-        with meter.phase("train"), seeded(run.device, run.seeds.order, run.epoch):
+        with meter.phase("train"), seeded(run.device, run.seeds.order, run.epoch, *run.world.stream):
             trained = _train(run)
         with meter.phase("validate"):
             metrics = trained | _measure(run)
@@ -80,17 +84,13 @@ def fit(
 
 def _train(run: Run) -> dict[str, float]:
     """One pass over the training set: accumulate, clip, step, average, schedule, in this order."""
-    recipe, plan, module, optimizer = run.recipe, run.plan, run.module, run.optimizer
-    module.train()
+    recipe, plan, world, optimizer = run.recipe, run.plan, run.world, run.optimizer
+    run.replica.train()
     loss_sum = torch.zeros((), device=run.device, dtype=torch.float64)
     norm_sum = torch.zeros((), device=run.device, dtype=torch.float64)
     for batch in shuffled(run.splits.train, plan.batch_size, generator(run.seeds.order, run.epoch)):
         size = len(batch[-1])
-        for *inputs, target in parts(batch, plan.micro_batch):
-            with recipe.precision.autocast(run.device):
-                loss = total(run.loss(module(*inputs), target), len(target))
-            (loss / size).backward()  # type: ignore[no-untyped-call]
-            loss_sum += loss.detach()
+        loss_sum += _accumulate(run, batch)
         if recipe.clip is not None:
             norm_sum += recipe.clip(run.parameters)
         run.schedule()
@@ -100,10 +100,40 @@ def _train(run: Run) -> dict[str, float]:
             run.average.update()
         run.step += 1
         run.samples += size
-    trained = {"train/loss": float(loss_sum) / plan.samples}
+    world.settle(run.buffers)
+    trained = {"train/loss": float(world.total(loss_sum)) / plan.samples}
     if recipe.clip is not None:
         trained["train/grad_norm"] = float(norm_sum) / plan.steps_per_epoch
     return trained
+
+
+def _accumulate(run: Run, batch: Tensors) -> Tensor:
+    """Add the gradient of the batch's mean loss, micro-batch by micro-batch; the sum of this worker's losses comes back."""
+    share = run.world.part(batch)
+    if len(share[-1]) == 0:
+        return _attend(run, batch)
+    # The workers' gradients are averaged, which takes out their number again.
+    scale = run.world.size / len(batch[-1])
+    micro_batches = list(parts(share, run.plan.micro_batch))
+    summed = torch.zeros((), device=run.device, dtype=torch.float64)
+    for number, (*inputs, target) in enumerate(micro_batches, start=1):
+        with nullcontext() if number == len(micro_batches) else run.world.apart(run.replica):
+            with run.recipe.precision.autocast(run.device):
+                loss = total(run.loss(run.replica(*inputs), target), len(target))
+            (loss * scale).backward()  # type: ignore[no-untyped-call]
+        summed += loss.detach()
+    return summed
+
+
+def _attend(run: Run, batch: Tensors) -> Tensor:
+    """Take part in a step without a sample of one's own: one of the others', with weight zero."""
+    run.replica.eval()  # one sample is too few for BatchNorm in training, and must not enter its statistics
+    *inputs, target = (tensor[:1] for tensor in batch)
+    with run.recipe.precision.autocast(run.device):
+        loss = total(run.loss(run.replica(*inputs), target), 1)
+    (loss * 0.0).backward()  # type: ignore[no-untyped-call]
+    run.replica.train()
+    return torch.zeros((), device=run.device, dtype=torch.float64)
 
 
 def _measure(run: Run) -> dict[str, float]:
@@ -123,6 +153,7 @@ def _evaluated(run: Run, name: str, *, raw: bool = False) -> dict[str, float]:
         metrics=run.task.metrics,
         precision=run.recipe.precision,
         size=run.plan.evaluation_batch,
+        world=run.world,
     )
     return {f"{name}/{metric}": value for metric, value in values.items()}
 
@@ -130,7 +161,7 @@ def _evaluated(run: Run, name: str, *, raw: bool = False) -> dict[str, float]:
 def _row(run: Run, metrics: Mapping[str, float], meter: Meter) -> dict[str, Any]:
     """The history's row: what the ledger keeps of an epoch. Costs are sums since the run began, over all its attempts."""
     before = run.history[-1] if run.history else {}
-    used = meter.used()
+    used = _of_all(run, meter.used())
     sums = {name: before.get(name, 0.0) + value for name, value in used.items()}
     return {
         "epoch": run.epoch,
@@ -138,7 +169,23 @@ def _row(run: Run, metrics: Mapping[str, float], meter: Meter) -> dict[str, Any]
         "samples": run.samples,
         "lr": run.lr,
         **sums,
-        "peak_bytes": max(meter.peak_bytes(), before.get("peak_bytes", 0)),
+        "peak_bytes": max(_peak(run, meter), before.get("peak_bytes", 0)),
         "time": time.time(),
         **metrics,
     }
+
+
+def _of_all(run: Run, used: dict[str, float]) -> dict[str, float]:
+    """What all workers used: CPU and GPU time are their sums, wall time is the first worker's."""
+    if run.world.size == 1:
+        return used
+    summed = {name: value for name, value in used.items() if name in ("cpu_seconds", "gpu_seconds")}
+    sums = run.world.total(torch.tensor([*summed.values()], dtype=torch.float64, device=run.device))
+    return used | dict(zip(summed, sums.tolist(), strict=True))
+
+
+def _peak(run: Run, meter: Meter) -> int:
+    """The most that one worker's device held."""
+    if run.world.size == 1:
+        return meter.peak_bytes()
+    return int(run.world.most(torch.tensor(meter.peak_bytes(), dtype=torch.int64, device=run.device)))

@@ -12,25 +12,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """Counts that follow from a recipe and the number of training samples.
+    """Counts that follow from a recipe, the number of training samples and of workers.
 
     The last batch of an epoch holds what is left over and is not dropped; its gradient is the mean over its own samples.
+    ``batch_size`` is over all workers, ``micro_batch`` what one of them holds at a time.
     """
 
     samples: int
     batch_size: int
     micro_batch: int
     epochs: int
+    workers: int = 1
 
     @classmethod
-    def of(cls, recipe: Recipe, samples: int) -> Plan:
+    def of(cls, recipe: Recipe, samples: int, workers: int = 1) -> Plan:
         """The plan of this recipe over ``samples`` training samples. A batch larger than the set is the whole set."""
-        batch_size = min(recipe.batch_size, samples)
+        batch_size = min(recipe.effective_batch(workers), samples)
+        share = math.ceil(batch_size / workers)
         return cls(
             samples=samples,
             batch_size=batch_size,
-            micro_batch=min(recipe.micro_batch or batch_size, batch_size),
+            micro_batch=min(recipe.micro_batch or share, share),
             epochs=recipe.epochs,
+            workers=workers,
         )
 
     @property
@@ -45,8 +49,8 @@ class Plan:
 
     @property
     def accumulation(self) -> int:
-        """Micro-batches in a full step."""
-        return math.ceil(self.batch_size / self.micro_batch)
+        """Micro-batches of one worker in a full step."""
+        return math.ceil(math.ceil(self.batch_size / self.workers) / self.micro_batch)
 
     @property
     def evaluation_batch(self) -> int:

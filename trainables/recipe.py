@@ -49,18 +49,31 @@ class Adaptable(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class PerWorker:
+    """A batch size that grows with the workers: ``samples`` for each of them."""
+
+    samples: int
+
+    def conflicts(self) -> Iterator[str]:
+        """What is wrong with the settings."""
+        if not isinstance(self.samples, int) or self.samples < 1:
+            yield f"PerWorker samples {self.samples} must be a whole number from 1; 64 is a usual start"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """How one model is trained.
 
-    ``batch_size`` is the effective batch: samples per optimizer step over all workers. ``micro_batch`` is what one device holds
+    ``batch_size`` is the effective batch: samples per optimizer step over all workers; ``PerWorker(64)`` lets it grow with their
+    number, which changes what is learned. ``micro_batch`` is what one device holds
     at a time (None: the whole share of a worker); the gradient is the exact mean over the effective batch either way.
     ``loss`` None means the task's. ``average`` weights, when there are any, are the ones validated, kept and judged.
     ``seed`` is one number for initialisation, order and split alike, or ``Seeds`` to name each.
     """
 
     model: Model
-    batch_size: int = 64
+    batch_size: int | PerWorker = 64
     micro_batch: int | None = None
     epochs: int = 20
     optimizer: Optimizer = AdamW()
@@ -79,9 +92,15 @@ class Recipe:
             return self.seed
         return Seeds(init=self.seed, order=self.seed, split=self.seed)
 
+    def effective_batch(self, workers: int) -> int:
+        """Samples per optimizer step over all workers."""
+        return self.batch_size.samples * workers if isinstance(self.batch_size, PerWorker) else self.batch_size
+
     def conflicts(self) -> Iterator[str]:
         """Everything that is wrong with the recipe, each naming the value, the rule and the way out."""
-        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+        if isinstance(self.batch_size, PerWorker):
+            yield from self.batch_size.conflicts()
+        elif not isinstance(self.batch_size, int) or self.batch_size < 1:
             yield f"batch_size {self.batch_size} must be a whole number from 1; 64 is a usual start"
         elif self.micro_batch is not None and not 1 <= self.micro_batch <= self.batch_size:
             yield (

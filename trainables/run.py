@@ -16,6 +16,7 @@ from trainables.plan import Plan
 from trainables.recipe import Adaptable, Recipe
 from trainables.seeds import Seeds, seeded
 from trainables.task import Splits, Task
+from trainables.world import World, idle_parameters
 
 FORMAT = 1
 """Version of the state's layout."""
@@ -25,7 +26,8 @@ FORMAT = 1
 class Run:
     """Module, optimizer, average and counters of one run; ``state`` and ``load`` make it go on in another process.
 
-    ``history`` has one row an epoch. ``deployed`` are the weights that are validated, kept and judged.
+    ``history`` has one row an epoch. ``replica`` is the module as it is called in training, where gradients meet those of the other
+    workers. ``deployed`` are the weights that are validated, kept and judged.
     """
 
     task: Task
@@ -35,7 +37,9 @@ class Run:
     device: torch.device
     seeds: Seeds
     loss: Loss
+    world: World
     module: nn.Module
+    replica: nn.Module
     optimizer: torch.optim.Optimizer
     average: Averaged | None
     parameters: list[nn.Parameter]
@@ -46,7 +50,9 @@ class Run:
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, task: Task, recipe: Recipe, *, splits: Splits | None, device: torch.device) -> Self:
+    def start(
+        cls, task: Task, recipe: Recipe, *, splits: Splits | None, device: torch.device, world: World | None = None
+    ) -> Self:
         """A run before its first step. Raises ConflictError when recipe, task or data cannot be trained on this device."""
         conflicts = [*task.conflicts(), *recipe.conflicts()]
         unsupported = recipe.precision.unsupported(device)
@@ -54,6 +60,7 @@ class Run:
             conflicts.append(unsupported)
         if conflicts:
             raise ConflictError(f"task {task.name}", conflicts)
+        world = world or World()
         seeds = recipe.seeds
         if splits is None:
             splits = task.load(seeds.split)
@@ -71,15 +78,23 @@ class Run:
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if not parameters:
             raise ConflictError("model", [f"{type(recipe.model).__name__} has no parameter to train"])
+        loss = recipe.loss or task.loss
+        replica = module
+        if world.size > 1:
+            first = tuple(tensor[:2] for tensor in splits.train)
+            with seeded(device, "init", seeds.init):
+                replica = world.joined(module, unused=idle_parameters(module, first, loss))
         return cls(
             task=task,
             recipe=recipe,
-            plan=Plan.of(recipe, len(splits.train[-1])),
+            plan=Plan.of(recipe, len(splits.train[-1]), world.size),
             splits=splits,
             device=device,
             seeds=seeds,
-            loss=recipe.loss or task.loss,
+            loss=loss,
+            world=world,
             module=module,
+            replica=replica,
             optimizer=recipe.optimizer.build(parameters),
             average=recipe.average.build(module) if recipe.average is not None else None,
             parameters=parameters,
@@ -89,6 +104,12 @@ class Run:
     def deployed(self) -> nn.Module:
         """The module whose weights would be used: the average where there is one."""
         return self.average.module if self.average is not None else self.module
+
+    @property
+    def buffers(self) -> list[torch.Tensor]:
+        """What the module and its average keep beside their parameters."""
+        averaged = [*self.average.module.buffers()] if self.average is not None else []
+        return [*self.module.buffers(), *averaged]
 
     def schedule(self) -> None:
         """Set the learning rate of the step that comes next."""

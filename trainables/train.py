@@ -16,6 +16,7 @@ from trainables.fit import Epoch, fit
 from trainables.recipe import Recipe
 from trainables.stopping import early_stopped
 from trainables.task import Maximise, Minimise, Splits, Task
+from trainables.world import World
 
 Report = Callable[[Sequence[Mapping[str, Any]]], bool]
 """Called after each epoch with the history so far, the newest row last; True asks the run to stop."""
@@ -47,16 +48,19 @@ def train(
     report: Report,
     splits: Splits | None = None,
     device: str | torch.device = "cpu",
+    world: World | None = None,
 ) -> Trained:
     """Run to the end, or until ``report`` asks to stop; checkpoints lie in ``folder``, from which the same call goes on.
 
-    A run that had already ended when its process died reports nothing and gives its result again.
+    A run that had already ended when its process died reports nothing and gives its result again. Of several workers, each with its
+    ``world``, the first one reads, writes and reports; all end together and return the same.
     """
-    state = checkpoints.load(folder / checkpoints.LAST, device)
+    world = world or World()
+    state = world.told(checkpoints.load(folder / checkpoints.LAST) if world.first else None)
     history: Sequence[Mapping[str, Any]] = state["history"] if state is not None else ()
     ending = _ended(task, recipe, history)
     if ending is None:
-        epochs = early_stopped(fit(task, recipe, splits=splits, device=device, state=state), recipe.stop)
+        epochs = early_stopped(fit(task, recipe, splits=splits, device=device, state=state, world=world), recipe.stop)
         for epoch in checkpoints.checkpointed(epochs, folder):
             history = epoch.run.history
             ending = _judged(epoch, report)
@@ -82,7 +86,7 @@ def _judged(epoch: Epoch, report: Report) -> tuple[Ending, str | None] | None:
     """The ending that this epoch brings, or None when the run goes on."""
     history = epoch.run.history
     bad = _not_finite(history[-1], epoch.run.task.goal)
-    asked = report(history)
+    asked = epoch.run.world.told(epoch.run.world.first and report(history))
     if bad is not None:
         return Ending.DIVERGED, bad
     if asked and epoch.epoch < epoch.run.recipe.epochs:

@@ -53,7 +53,8 @@ def test_optimizers_are_torch_s(mine: Optimizer, theirs: type[torch.optim.Optimi
         stepped(a, first, number)
         stepped(b, second, number)
     for p, q in zip(a.parameters(), b.parameters(), strict=True):
-        torch.testing.assert_close(p, q, rtol=0, atol=1e-12)
+        # Fused kernels round otherwise than torch's loop, and AdamW divides by square roots near zero.
+        torch.testing.assert_close(p, q, rtol=0, atol=1e-9)
 
 
 def test_cosine_without_warm_up_is_torch_s() -> None:
