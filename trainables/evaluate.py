@@ -56,6 +56,8 @@ def total(value: Tensor, samples: int) -> Tensor:
 
     Raises ValueError for another number of values, such as flattened tokens.
     """
+    if value.is_floating_point() and value.element_size() < 4:
+        value = value.float()  # a sum in float16 ends at 65504
     if value.ndim == 0:
         return value * samples
     if len(value) != samples:

@@ -61,9 +61,10 @@ def fit(
     meter = Meter(run.device)
     while run.epoch < recipe.epochs:
         run.epoch += 1
-        with meter.phase("train"), seeded(run.device, run.seeds.order, run.epoch, *run.world.stream):
+        drawing = seeded(run.device, run.seeds.order, run.epoch, *run.world.stream)
+        with meter.phase("train"), recipe.precision.arithmetic(), drawing:
             trained = _train(run)
-        with meter.phase("validate"):
+        with meter.phase("validate"), recipe.precision.arithmetic():
             metrics = trained | _measure(run)
             improved = run.improves(metrics)
             if improved:
@@ -83,27 +84,31 @@ def fit(
 
 
 def _train(run: Run) -> dict[str, float]:
-    """One pass over the training set: accumulate, clip, step, average, schedule, in this order."""
+    """One pass over the training set: accumulate, unscale, clip, step, average, schedule, in this order.
+
+    A step that the scaler skips has its samples counted and nothing else: weights, average and schedule stay where they are.
+    """
     recipe, plan, world, optimizer = run.recipe, run.plan, run.world, run.optimizer
+    first = run.step
     run.replica.train()
     loss_sum = torch.zeros((), device=run.device, dtype=torch.float64)
     norm_sum = torch.zeros((), device=run.device, dtype=torch.float64)
     for batch in shuffled(run.splits.train, plan.batch_size, generator(run.seeds.order, run.epoch)):
-        size = len(batch[-1])
         loss_sum += _accumulate(run, batch)
-        if recipe.clip is not None:
-            norm_sum += recipe.clip(run.parameters)
-        run.schedule()
-        optimizer.step()
+        if run.scaler.unscale(optimizer):
+            if recipe.clip is not None:
+                norm_sum += recipe.clip(run.parameters)
+            run.schedule()
+            optimizer.step()
+            if run.average is not None:
+                run.average.update()
+            run.step += 1
         optimizer.zero_grad()
-        if run.average is not None:
-            run.average.update()
-        run.step += 1
-        run.samples += size
+        run.samples += len(batch[-1])
     world.settle(run.buffers)
     trained = {"train/loss": float(world.total(loss_sum)) / plan.samples}
-    if recipe.clip is not None:
-        trained["train/grad_norm"] = float(norm_sum) / plan.steps_per_epoch
+    if recipe.clip is not None and run.step > first:
+        trained["train/grad_norm"] = float(norm_sum) / (run.step - first)
     return trained
 
 
@@ -120,7 +125,7 @@ def _accumulate(run: Run, batch: Tensors) -> Tensor:
         with nullcontext() if number == len(micro_batches) else run.world.apart(run.replica):
             with run.recipe.precision.autocast(run.device):
                 loss = total(run.loss(run.replica(*inputs), target), len(target))
-            (loss * scale).backward()  # type: ignore[no-untyped-call]
+            run.scaler.scale(loss * scale).backward()  # type: ignore[no-untyped-call]
         summed += loss.detach()
     return summed
 
@@ -131,7 +136,7 @@ def _attend(run: Run, batch: Tensors) -> Tensor:
     *inputs, target = (tensor[:1] for tensor in batch)
     with run.recipe.precision.autocast(run.device):
         loss = total(run.loss(run.replica(*inputs), target), 1)
-    (loss * 0.0).backward()  # type: ignore[no-untyped-call]
+    run.scaler.scale(loss * 0.0).backward()  # type: ignore[no-untyped-call]
     run.replica.train()
     return torch.zeros((), device=run.device, dtype=torch.float64)
 
@@ -163,9 +168,11 @@ def _row(run: Run, metrics: Mapping[str, float], meter: Meter) -> dict[str, Any]
     before = run.history[-1] if run.history else {}
     used = _of_all(run, meter.used())
     sums = {name: before.get(name, 0.0) + value for name, value in used.items()}
+    skipped = {"skipped_steps": run.scaler.skipped} if run.scaler.skipped else {}
     return {
         "epoch": run.epoch,
         "step": run.step,
+        **skipped,
         "samples": run.samples,
         "lr": run.lr,
         **sums,

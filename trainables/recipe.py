@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from trainables.averages import Average
-from trainables.clip import ClipNorm
+from trainables.clip import Clip
 from trainables.errors import ConflictError
 from trainables.losses import Loss
 from trainables.optimizers import AdamW, Optimizer
@@ -81,7 +81,7 @@ class Recipe:
     loss: Loss | None = None
     average: Average | None = None
     precision: Precision = FP32()
-    clip: ClipNorm | None = None
+    clip: Clip | None = None
     stop: EarlyStopping | None = None
     seed: int | Seeds = 0
 
@@ -109,7 +109,7 @@ class Recipe:
             )
         if not isinstance(self.epochs, int) or self.epochs < 1:
             yield f"epochs {self.epochs} must be a whole number from 1"
-        for name in ("optimizer", "schedule", "average", "clip", "stop"):
+        for name in ("optimizer", "schedule", "average", "precision", "clip", "stop"):
             part = getattr(self, name)
             if part is not None:
                 yield from _part_conflicts(name, part)

@@ -13,7 +13,8 @@ from trainables.averages import Averaged
 from trainables.errors import ConflictError
 from trainables.losses import Loss
 from trainables.plan import Plan
-from trainables.recipe import Adaptable, Recipe
+from trainables.recipe import Adaptable, Part, Recipe
+from trainables.scaler import Scaler
 from trainables.seeds import Seeds, seeded
 from trainables.task import Splits, Task
 from trainables.world import World, idle_parameters
@@ -27,7 +28,8 @@ class Run:
     """Module, optimizer, average and counters of one run; ``state`` and ``load`` make it go on in another process.
 
     ``history`` has one row an epoch. ``replica`` is the module as it is called in training, where gradients meet those of the other
-    workers. ``deployed`` are the weights that are validated, kept and judged.
+    workers. ``deployed`` are the weights that are validated, kept and judged. ``step`` counts the optimizer's steps; ``samples``
+    also counts those of steps that the scaler skipped.
     """
 
     task: Task
@@ -42,6 +44,7 @@ class Run:
     replica: nn.Module
     optimizer: torch.optim.Optimizer
     average: Averaged | None
+    scaler: Scaler
     parameters: list[nn.Parameter]
     lr: float = 0.0
     epoch: int = 0
@@ -55,7 +58,7 @@ class Run:
     ) -> Self:
         """A run before its first step. Raises ConflictError when recipe, task or data cannot be trained on this device."""
         conflicts = [*task.conflicts(), *recipe.conflicts()]
-        unsupported = recipe.precision.unsupported(device)
+        unsupported = recipe.precision.unsupported(device) if isinstance(recipe.precision, Part) else None
         if unsupported:
             conflicts.append(unsupported)
         if conflicts:
@@ -97,6 +100,7 @@ class Run:
             replica=replica,
             optimizer=recipe.optimizer.build(parameters),
             average=recipe.average.build(module) if recipe.average is not None else None,
+            scaler=recipe.precision.scaler(device),
             parameters=parameters,
         )
 
@@ -139,6 +143,7 @@ class Run:
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state() if self.average is not None else None,
+            "scaler": self.scaler.state(),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -151,6 +156,7 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load(state["average"])
+        self.scaler.load(state.get("scaler", {}))
 
 
 def _moved(splits: Splits, device: torch.device, dtype: torch.dtype) -> Splits:
