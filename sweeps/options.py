@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sweeps.engine.errors import QuestionError
+from sweeps.engine.space import each
 from sweeps.engine.spec import LANES, Sweep
 from trainables import Task
 
@@ -30,7 +31,7 @@ class Options:
     tracking_uri: str | None
     task: str | None
     data: str | None
-    workers: int
+    workers: int | None
     lane: str | None
     trials: int | None
     epochs: int | None
@@ -39,8 +40,6 @@ class Options:
 
     def question(self, sweep: Sweep) -> Sweep:
         """The sweep as these options change it. Raises QuestionError for an option that cannot be followed."""
-        if self.workers != 1:
-            raise QuestionError(f"--workers {self.workers}: a trial runs on one worker here; leave the option out")
         task = self._task(sweep.task)
         if self.quick:
             sweep = _quick(sweep)
@@ -51,6 +50,8 @@ class Options:
             if sweep.search is None:
                 raise QuestionError(f"--trials {self.trials}: this sweep has nothing to search; leave the option out")
             changes["search"] = replace(sweep.search, trials=self.trials)  # type: ignore[type-var]
+        if self.workers is not None:
+            changes["resources"] = replace(sweep.resources, workers=self._workers(sweep, self.workers))
         if self.seeds is not None:
             changes["seeds"] = self.seeds
         if self.lane is not None:
@@ -58,6 +59,13 @@ class Options:
         if self.budget is not None:
             changes["budget_seconds"] = self.budget
         return replace(sweep, **changes)
+
+    def _workers(self, sweep: Sweep, most: int) -> int:
+        """This many workers a trial; a sweep that compares numbers of workers takes 1, 2, 4, … up to it."""
+        if not sweep.compares_workers:
+            return most
+        counts: list[int] = [2**power for power in range(most.bit_length())]
+        return each(*dict.fromkeys([*counts, most]))
 
     def _task(self, task: Task) -> Task:
         if self.task is not None:
@@ -111,7 +119,9 @@ def read(argv: Sequence[str], *, program: str, description: str | None) -> Optio
         "--task", metavar="MODULE:NAME", help="another task, such as trainables.tasks:table or mine:task"
     )
     parser.add_argument("--data", metavar="PATH", help="the file that the task reads")
-    parser.add_argument("--workers", type=_natural, default=1, metavar="N", help="workers of one trial (default: 1)")
+    parser.add_argument(
+        "--workers", type=_natural, metavar="N", help="workers of one trial (default: as the sweep says)"
+    )
     parser.add_argument("--lane", choices=LANES, help="how trials are executed (default: as the sweep says)")
     parser.add_argument("--trials", type=_natural, metavar="N", help="heats for each level")
     parser.add_argument("--epochs", type=_natural, metavar="N", help="epochs of every trial")

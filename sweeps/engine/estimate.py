@@ -58,7 +58,7 @@ def _left(sweep: Sweep, level: Mapping[str, Scalar], records: Iterable[TrialReco
 
 
 def _steps(sweep: Sweep, level: Mapping[str, Scalar], samples: int) -> int:
-    return Plan.of(sweep.corner(level, 0), samples).steps
+    return Plan.of(sweep.corner(level, 0), samples, sweep.workers(level)).steps
 
 
 def _step_seconds(records: Iterable[TrialRecord]) -> dict[str, float]:

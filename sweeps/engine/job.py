@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from analysis.records import Stage
@@ -41,8 +41,12 @@ class Job:
     ) -> Self:
         """The job with its id: a hash of task, resolved recipe, stage and seed."""
         recipe = sweep.resolved(point, seeds)
+        workers = sweep.workers(point)
+        if not sweep.compares_workers:
+            # What is learned with PerWorker(64) on two is what is learned with 128.
+            recipe = replace(recipe, batch_size=recipe.effective_batch(workers))
         return cls(
-            id=identity(sweep.task, recipe, stage, seed),
+            id=identity(sweep.task, recipe, stage, seed, workers if sweep.compares_workers else None),
             stage=stage,
             level=level,
             point=point,
@@ -61,13 +65,15 @@ class Job:
         return cls(**fields | {"stage": Stage(fields["stage"]), "seeds": Seeds(**fields["seeds"])})
 
 
-def identity(task: Task, recipe: Recipe, stage: Stage, seed: int) -> str:
+def identity(task: Task, recipe: Recipe, stage: Stage, seed: int, workers: int | None = None) -> str:
     """Twelve hexadecimal digits that are the same wherever this trial is asked for again.
 
-    The goal's target is no part of it: it changes what is said of a run, not the run.
+    The goal's target is no part of it: it changes what is said of a run, not the run. Nor are the workers, which give the same
+    numbers however many they are, but where they are what is compared.
     """
     learned = [task.name, plain(task.data), plain(task.metrics), plain(task.loss), task.goal.metric, task.goal.mode]
-    text = json.dumps([learned, plain(recipe), stage.value, seed], sort_keys=True)
+    compared = [] if workers is None else [workers]
+    text = json.dumps([learned, plain(recipe), stage.value, seed, *compared], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

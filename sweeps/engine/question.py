@@ -18,7 +18,7 @@ from sweeps.engine.errors import QuestionError
 from sweeps.engine.job import key
 from sweeps.engine.ledger import LEDGER, write
 from sweeps.engine.machine import Machine
-from sweeps.engine.spec import DRAWN, Sweep
+from sweeps.engine.spec import DRAWN, WORKERS, Sweep
 from trainables.describe import default, plain, same
 
 FORMAT = 1
@@ -41,6 +41,7 @@ def asked(sweep: Sweep) -> dict[str, Any]:
         "seed": sweep.seed,
         "vary": [name for name in DRAWN if name in sweep.vary],
         **{f"recipe.{path}": value for path, value in space.settings(sweep.recipe) if path != "seed"},
+        **({WORKERS: space.written(sweep.resources.workers)} if sweep.workers_matter else {}),
         # The lines above are for people and leave things out; this is complete.
         "recipe": hashlib.sha256(json.dumps(plain(sweep.recipe), sort_keys=True).encode()).hexdigest()[:12],
     }
@@ -66,6 +67,7 @@ def described(sweep: Sweep, machine: Machine, **course: Any) -> dict[str, Any]:
         "epochs": sweep.recipe.epochs,
         "budget": {"by": "epochs", "epochs": sweep.recipe.epochs, "seconds": sweep.budget_seconds},
         "recipe": dict(space.settings(sweep.recipe)),
+        "resources": dict(space.settings(sweep.resources)),
         "differences": differences(sweep),
         "asked": asked(sweep),
         "source": machine.source,

@@ -190,13 +190,16 @@ def holes(value: Any, path: Path = "") -> Iterator[tuple[Path, Hole]]:
             yield from holes(item, join(path, str(index)))
 
 
-def levels(value: Any) -> list[dict[Path, Scalar]]:
-    """All combinations of the compared factors, in the order in which the sweep names them; one empty level without factors."""
+def levels(*values: tuple[Any, Path]) -> list[dict[Path, Scalar]]:
+    """All combinations of the compared factors, in the order in which the sweep names them; one empty level without factors.
+
+    Each value comes with the path that its own factors' paths begin with.
+    """
     found: list[dict[Path, Scalar]] = []
     pending: list[dict[Path, Scalar]] = [{}]
     while pending:
         chosen = pending.pop(0)
-        open_factor = _first_open(value, chosen)
+        open_factor = next(filter(None, (_first_open(value, chosen, path) for value, path in values)), None)
         if open_factor is None:
             found.append(chosen)
         else:

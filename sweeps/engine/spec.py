@@ -10,11 +10,14 @@ from sweeps.engine import space
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.halving import ASHA
 from sweeps.engine.search import Search
-from trainables import Recipe, Seeds, Task
+from trainables import PerWorker, Recipe, Seeds, Task
 from trainables.describe import Scalar
 
 DRAWN = ("init", "order", "split")
 """What a final's seed can draw."""
+
+WORKERS = "resources.workers"
+"""The path of the number of workers where it is compared."""
 
 LANES = ("auto", "local", "solo", "crew", "gang")
 
@@ -23,9 +26,9 @@ LANES = ("auto", "local", "solo", "crew", "gang")
 class Resources:
     """How many workers a trial has, and what each of them takes of a machine.
 
-    ``cpus`` are a worker's threads too. ``gpus`` None is one where there are any, 0 none; a part of one shares it. ``gpu_type`` is the
-    name that Ray gives an accelerator ("A100", "T4"), ``memory_bytes`` is set aside, not enforced. ``workers`` may be compared by
-    ``each``: every count is then a level.
+    ``cpus`` are a worker's threads too. ``gpus`` None is one where there are any, 0 none; a part of one shares it. ``gpu_type`` is
+    the name that Ray gives an accelerator ("A100", "T4"); ``memory_bytes`` is set aside, not enforced. ``workers`` may be compared
+    by ``each``: every count is then a level.
     """
 
     workers: int = 1
@@ -63,7 +66,7 @@ class Sweep:
 
     def levels(self) -> list[dict[str, Scalar]]:
         """The compared levels, in the order in which the file names them."""
-        return space.levels(self.recipe)
+        return space.levels((self.recipe, ""), (self.resources, "resources"))
 
     def factors(self) -> dict[str, list[Scalar]]:
         """Each compared factor by its path, with its levels."""
@@ -74,6 +77,27 @@ class Sweep:
                 if value not in values:
                     values.append(value)
         return found
+
+    def workers(self, point: Mapping[str, Scalar]) -> int:
+        """Workers of a trial at this point."""
+        return int(point.get(WORKERS, 0) or self.resources.workers)
+
+    @property
+    def compares_workers(self) -> bool:
+        """True when the number of workers is a compared factor."""
+        return isinstance(self.resources.workers, space.Each)
+
+    @property
+    def workers_matter(self) -> bool:
+        """True when what is learned depends on the number of workers: where it is compared, or the batch grows with it."""
+        return self.compares_workers or any(
+            isinstance(self.corner(level, 0).batch_size, PerWorker) for level in self.levels()
+        )
+
+    @property
+    def most_workers(self) -> int:
+        """Workers of the largest trial."""
+        return max(self.workers(level) for level in self.levels())
 
     def searched(self) -> dict[str, space.Hole]:
         """The searched holes by path."""
@@ -122,13 +146,33 @@ class Sweep:
             yield "vary is empty: the finals would all be the same run; name at least one of init, order, split"
         if self.lane not in LANES:
             yield f"lane {self.lane!r} is unknown; there are {', '.join(LANES)}"
+        unusable = list(self._resources_conflicts())
+        yield from unusable
         if self.resources.cpus < 1:
             yield f"resources.cpus {self.resources.cpus} must be at least 1"
         if self.resources.gpus is not None and self.resources.gpus < 0:
             yield f"resources.gpus {self.resources.gpus} must not be negative; 0 trains on the CPU, None takes one if there is one"
         yield from self._search_conflicts()
-        if not broken:
+        if not broken and not unusable:
             yield from self._recipe_conflicts()
+
+    def _resources_conflicts(self) -> Iterator[str]:
+        """What is wrong with holes in the resources, and with the lane for so many workers."""
+        for path, hole in space.holes(self.resources, "resources"):
+            if path != WORKERS or not isinstance(hole, space.Each):
+                yield f"{path} is {space.describe(hole)}; of the resources only workers can vary, by each(1, 2, 4)"
+                return
+            yield from space.conflicts(path, hole)
+        counts = [level[WORKERS] for level in self.levels()] if self.compares_workers else [self.resources.workers]
+        whole = [count for count in counts if isinstance(count, int) and not isinstance(count, bool) and count > 0]
+        if len(whole) < len(counts):
+            wrong = next(count for count in counts if count not in whole or isinstance(count, bool))
+            yield f"resources.workers {wrong!r} must be a whole number from 1; 1 trains in one process"
+        elif max(whole) > 1 and self.lane in ("local", "solo"):
+            yield (
+                f"lane {self.lane} runs a trial in one process, resources.workers asks for {max(whole)}; "
+                "take lane crew or gang, or one worker"
+            )
 
     def _search_conflicts(self) -> Iterator[str]:
         searched = self.searched()

@@ -246,7 +246,7 @@ def test_help_and_dry_run_start_nothing(tmp_path: Path) -> None:
         (["--seeds", "0"], "'0' is not a whole number from 1"),
         (["--budget", "soon"], "'soon' is not a time above zero; write 90s, 10m or 2h30m"),
         (["--lane", "fast"], "invalid choice: 'fast'"),
-        (["--workers", "2"], "--workers 2"),
+        (["--workers", "2"], "lane local runs a trial in one process, resources.workers asks for 2"),
         (["--task", "nowhere:task"], "No module named 'nowhere'"),
         (["--task", "trainables.tasks:nothing"], "has no attribute 'nothing'"),
         (["--task", "trainables:Recipe"], "not a Task"),

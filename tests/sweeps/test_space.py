@@ -23,7 +23,7 @@ def test_levels_are_all_combinations_in_order_and_nested_factors_belong_to_their
         batch_size=each(16, 32),
         optimizer=each(AdamW(lr=log_uniform(1e-4, 1e-2)), SGD(lr=uniform(0.1, 1), momentum=each(0.0, 0.9))),
     )
-    assert space.levels(recipe) == [
+    assert space.levels((recipe, "")) == [
         {"batch_size": size} | optimizer
         for size in (16, 32)
         for optimizer in (
@@ -32,7 +32,7 @@ def test_levels_are_all_combinations_in_order_and_nested_factors_belong_to_their
             {"optimizer": "SGD", "optimizer.momentum": 0.9},
         )
     ]
-    assert space.levels(Recipe(model=MLP())) == [{}]
+    assert space.levels((Recipe(model=MLP()), "")) == [{}]
 
 
 def test_resolving_fills_every_hole_and_asks_only_for_what_was_taken() -> None:
