@@ -19,7 +19,7 @@ from trainables.task import Maximise, Minimise, Splits, Task
 from trainables.world import World
 
 Report = Callable[[Sequence[Mapping[str, Any]]], bool]
-"""Called after each epoch with the history so far, the newest row last; True asks the run to stop."""
+"""Called in every worker after each epoch with the history so far, newest row last; True from the first asks the run to stop."""
 
 
 class Ending(StrEnum):
@@ -53,7 +53,7 @@ def train(
     """Run to the end, or until ``report`` asks to stop; checkpoints lie in ``folder``, from which the same call goes on.
 
     A run that had already ended when its process died reports nothing and gives its result again. Of several workers, each with its
-    ``world``, the first one reads, writes and reports; all end together and return the same.
+    ``world``, the first one reads and writes, and its report is asked; all end together and return the same.
     """
     world = world or World()
     state = world.told(checkpoints.load(folder / checkpoints.LAST) if world.first else None)
@@ -86,7 +86,7 @@ def _judged(epoch: Epoch, report: Report) -> tuple[Ending, str | None] | None:
     """The ending that this epoch brings, or None when the run goes on."""
     history = epoch.run.history
     bad = _not_finite(history[-1], epoch.run.task.goal)
-    asked = epoch.run.world.told(epoch.run.world.first and report(history))
+    asked = epoch.run.world.told(report(history))
     if bad is not None:
         return Ending.DIVERGED, bad
     if asked and epoch.epoch < epoch.run.recipe.epochs:

@@ -13,8 +13,11 @@ from sweeps.engine.job import Job
 from trainables.seeds import Seeds
 
 if TYPE_CHECKING:
+    import torch
+
     from sweeps.engine.spec import Sweep
     from trainables import Splits
+    from trainables.world import World
 
 Message = Mapping[str, Any]
 """What a trial tells the driver: ``rows`` not told before; at its end also ``status``, ``reason`` and ``error``."""
@@ -40,9 +43,21 @@ class Runner:
 
     def __call__(self, job: Job, tell: Tell) -> None:
         """Run to the end; everything, also the reason of a failure, goes through ``tell``; no Exception leaves."""
-        import torch
+        last, attempts = self.attempt(job, tell), 1
+        while last["status"] == Status.FAILED and attempts < ATTEMPTS:
+            last, attempts = self.attempt(job, tell), attempts + 1
+        tell(tried(last, attempts))
 
-        torch.set_num_threads(self.threads)
+    def attempt(
+        self, job: Job, tell: Tell, *, world: World | None = None, device: torch.device | None = None
+    ) -> dict[str, Any]:
+        """Run once, as one of the workers of ``world``; the last message comes back, untold.
+
+        ``tell`` is called in every worker, after each epoch; what it says to the first one counts.
+        """
+        from trainables.slate import clean
+        from trainables.train import train
+
         sent = 0
         history: Sequence[Mapping[str, Any]] = ()
 
@@ -52,46 +67,43 @@ class Runner:
             fresh, sent = list(rows[sent:]), len(rows)
             return tell({"rows": fresh})
 
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                status, reason, history = self._train(job, report)
-                error = None
-            except Exception as raised:
-                status, reason, error = _failure(raised)
-                if attempt < ATTEMPTS and status is Status.FAILED:
-                    continue
-                if attempt > 1:
-                    reason = f"{reason} (in {attempt} attempts)"
-            break
-        if attempt > 1 and error is None:
-            reason = f"{reason}; went on after an exception" if reason else "went on after an exception"
-        tell({"rows": list(history[sent:]), "status": status.value, "reason": reason, "error": error})
-
-    def _train(
-        self, job: Job, report: Callable[[Sequence[Mapping[str, Any]]], bool]
-    ) -> tuple[Status, str | None, Sequence[Mapping[str, Any]]]:
-        from trainables.train import train
-
-        recipe = self.sweep.resolved(job.point, job.seeds)
-        trained = train(
-            self.sweep.task,
-            recipe,
-            folder=self.folder / job.id,
-            report=report,
-            splits=self._splits(job.seeds),
-            device=self._device(),
-        )
-        return Status(trained.ending.value), trained.reason, trained.history
+        try:
+            clean(self.threads, "data", job.seeds.split)
+            splits = self._splits(job.seeds)
+            clean(self.threads, "trial", job.id)
+            trained = train(
+                self.sweep.task,
+                self.sweep.resolved(job.point, job.seeds),
+                folder=self.folder / job.id,
+                report=report,
+                splits=splits,
+                device=device or self._device(),
+                world=world,
+            )
+            status, reason, error = Status(trained.ending.value), trained.reason, None
+            history = trained.history
+        except Exception as raised:
+            status, reason, error = _failure(raised)
+        return {"rows": list(history[sent:]), "status": status.value, "reason": reason, "error": error}
 
     def _splits(self, seeds: Seeds) -> Splits:
         if self.splits is None or self.splits[0] != seeds.split:
             self.splits = (seeds.split, self.sweep.task.load(seeds.split))
         return self.splits[1]
 
-    def _device(self) -> str:
+    def _device(self) -> torch.device:
         import torch
 
-        return "cuda" if self.sweep.resources.gpus != 0 and torch.cuda.is_available() else "cpu"
+        return torch.device("cuda" if self.sweep.resources.gpus != 0 and torch.cuda.is_available() else "cpu")
+
+
+def tried(last: Message, attempts: int) -> Message:
+    """The last message, with a word on how often the trial was tried."""
+    if attempts == 1:
+        return last
+    if last["error"] is not None:
+        return {**last, "reason": f"{last['reason']} (in {attempts} attempts)"}
+    return {**last, "reason": "; ".join(filter(None, [last["reason"], "went on after an exception"]))}
 
 
 def _failure(raised: Exception) -> tuple[Status, str, str]:
