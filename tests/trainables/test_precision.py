@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
@@ -58,8 +59,8 @@ class Overflowing:
         return value
 
 
-def last(settings: Recipe) -> Epoch:
-    *_, epoch = fit(task, settings)
+def last(settings: Recipe, world: World | None = None) -> Epoch:
+    *_, epoch = fit(task, settings, world=world)
     return epoch
 
 
@@ -171,6 +172,16 @@ def test_one_micro_batch_that_overflows_skips_the_whole_step() -> None:
     assert all(parameter.isfinite().all() for parameter in run.parameters)
 
 
+def test_the_logged_norm_is_the_mean_over_the_steps_taken() -> None:
+    """Leaving out each of four steps in turn, the means of the other three add up to the sum of all four."""
+
+    def norm(*at: int) -> float:
+        held = recipe(precision=FP16(), optimizer=SGD(lr=1e-30), clip=ClipNorm(math.inf), epochs=1)
+        return last(replace(held, loss=Overflowing(*at))).metrics["train/grad_norm"]
+
+    assert sum(norm(step) for step in (1, 2, 3, 4)) == pytest.approx(4 * norm(), rel=1e-4)
+
+
 def test_a_scale_that_is_too_large_comes_down_and_training_goes_on() -> None:
     epoch = last(recipe(precision=FP16(init_scale=2.0**40), epochs=20))
     skipped = epoch.run.scaler.skipped
@@ -233,9 +244,13 @@ def test_every_setting_of_fp16_changes_the_run(name: str) -> None:
 
 
 def lopsided(world: World) -> tuple[list[Any], Tensor]:
-    """The second worker's gradients overflow at its second batch, the first one's never do."""
+    """The second worker's gradients overflow at its second batch, the first one's never do.
+
+    Before that a run in whose batches of one the second worker has no share from the first step on.
+    """
+    last(recipe(batch_size=1, epochs=1, precision=FP16()), world)
     loss = Overflowing() if world.first else Overflowing(2)
-    *_, epoch = fit(task, recipe(loss=loss, precision=FP16(), average=EMA(decay=0.9)), world=world)
+    epoch = last(recipe(loss=loss, precision=FP16(), average=EMA(decay=0.9)), world)
     return [epoch.step, epoch.samples, epoch.run.scaler.state(), epoch.metrics["train/loss"]], weights(epoch)
 
 
