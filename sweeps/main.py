@@ -98,12 +98,16 @@ def _race(sweep: Sweep, folder: Path, uri: str) -> int:
     from reports.console import LiveTable
 
     known = read_ledger(folder)
-    lane = "solo" if sweep.lane == "auto" else sweep.lane
+    lane = sweep.lane
+    if lane == "auto":
+        lane = "solo" if sweep.most_workers == 1 else "crew"
     done = finished(sweep, known)
     resources, concurrency = sweep.resources, 1
-    if lane == "solo" and not done:
+    if lane != "local" and not done:
         _say("Starting Ray …")
-        resources, concurrency = solo.start(sweep.resources)
+        resources, concurrency = solo.start(replace(sweep.resources, workers=sweep.most_workers))
+        resources = replace(resources, workers=sweep.resources.workers)
+        concurrency = 1 if sweep.compares_workers else concurrency  # or seconds could not be compared
         _heed_sigterm()  # Ray has put a handler of its own there
     sweep = replace(sweep, resources=resources)
     machine = Machine.here(_script())
@@ -138,7 +142,7 @@ def _race(sweep: Sweep, folder: Path, uri: str) -> int:
         return _conclude(sweep, folder, tracker)
     finally:
         tracker.close()
-        if lane == "solo" and not done:
+        if lane != "local" and not done:
             solo.stop()
 
 
@@ -202,7 +206,8 @@ def _show_plan(sweep: Sweep, folder: Path, known: Sequence[TrialRecord]) -> None
     from reports import console
 
     goal = sweep.task.goal
-    concurrency = 1 if sweep.lane == "local" else max(1, len(os.sched_getaffinity(0)) // sweep.resources.cpus)
+    one = sweep.lane == "local" or sweep.compares_workers
+    concurrency = 1 if one else max(1, len(os.sched_getaffinity(0)) // (sweep.resources.cpus * sweep.most_workers))
     left = estimate(sweep, known, concurrency=concurrency)
     reach = f", {units.target(goal.target, goal.metric)} counts as reached" if goal.target is not None else ""
     console.plan(

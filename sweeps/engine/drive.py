@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -55,10 +56,7 @@ def drive(
             checkpoints=checkpoints,
         )
         runner = Runner(sweep=sweep, folder=checkpoints.resolve(), threads=sweep.resources.cpus)
-        if lane == "local":
-            local.run(race, runner)
-        else:
-            solo.run(race, runner, resources=sweep.resources, concurrency=concurrency)
+        _run(lane, race, runner, concurrency)
         for record in read_ledger(folder):
             if record.status is Status.RUNNING:
                 # A final of a point that lost its place when the search was extended.
@@ -66,6 +64,25 @@ def drive(
     finally:
         book.close()
     return read_ledger(folder)
+
+
+def _run(lane: str, race: Race, runner: Runner, concurrency: int) -> None:
+    """Hand the race to its lane."""
+    if lane == "local":
+        local.run(race, runner)
+        return
+    resources = runner.sweep.resources
+    with tempfile.TemporaryDirectory(prefix="regatta-tune-") as scratch:
+        if lane == "solo":
+            solo.run(race, runner, resources=resources, concurrency=concurrency, scratch=Path(scratch))
+        elif lane == "crew":
+            from sweeps.engine.lanes import crew
+
+            crew.run(race, runner, resources=resources, concurrency=concurrency, scratch=Path(scratch))
+        else:
+            from sweeps.engine.lanes import gang
+
+            gang.run(race, runner, resources=resources, concurrency=concurrency, scratch=Path(scratch))
 
 
 def _spent(known: Sequence[TrialRecord], concurrency: int) -> float:

@@ -118,6 +118,7 @@ class Race:
         for row in message["rows"]:
             self._take(entry, row)
         if "status" in message:
+            entry.deaths += message.get("deaths", 0)
             self._end(entry, Status(message["status"]), message["reason"], message["error"])
             return True
         return entry.cut is not None

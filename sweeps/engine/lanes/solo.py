@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +17,12 @@ from sweeps.engine.spec import Resources
 from sweeps.engine.trial import Message, Runner
 
 
-def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int) -> None:
+def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, scratch: Path) -> None:
     """Run the whole sweep as one Tuner run; Ray must be up, and ``resources`` fit it ``concurrency`` times."""
     _quiet()
-    import ray
     from ray import tune
 
-    from sweeps.engine.lanes.tuning import Dealer, Marshal
+    from sweeps.engine.lanes.tuning import tuned
 
     def trial(config: Mapping[str, Any]) -> None:
         def tell(message: Message) -> bool:
@@ -35,31 +33,8 @@ def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int) -
         runner(Job.from_json(config["job"]), tell)
 
     wanted = {"cpu": float(resources.cpus), "gpu": resources.gpus or 0.0}
-    with tempfile.TemporaryDirectory(prefix="regatta-tune-") as scratch:
-        tuner = tune.Tuner(
-            tune.with_resources(trial, {name: amount for name, amount in wanted.items() if amount}),
-            tune_config=tune.TuneConfig(
-                search_alg=Dealer(race),
-                scheduler=Marshal(race),
-                num_samples=-1,
-                max_concurrent_trials=concurrency,
-                reuse_actors=True,
-                trial_name_creator=lambda trial: trial.trial_id,
-                trial_dirname_creator=lambda trial: trial.trial_id,
-            ),
-            run_config=tune.RunConfig(
-                name="sweep",
-                storage_path=scratch,
-                verbose=0,
-            ),
-        )
-        tuner.fit()
-    if race.fault is not None:
-        raise race.fault
-    if not race.done:
-        raise RuntimeError(
-            f"Ray Tune ended before the sweep did (Ray {ray.__version__}); run the same command to go on"
-        )
+    taken = {name: amount for name, amount in wanted.items() if amount}
+    tuned(race, trial, wanted=taken, concurrency=concurrency, scratch=scratch)
 
 
 def start(resources: Resources) -> tuple[Resources, int]:
@@ -74,13 +49,14 @@ def start(resources: Resources) -> tuple[Resources, int]:
     joins = "RAY_ADDRESS" in os.environ
     if not ray.is_initialized():
         ray.init(
-            num_cpus=None if joins else len(os.sched_getaffinity(0)),
+            num_cpus=None if joins else len(os.sched_getaffinity(0)) + 1,
             include_dashboard=False if not joins else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
         _protect_token()
-    there = ray.cluster_resources()
+    there = dict(ray.cluster_resources())
+    there["CPU"] = there.get("CPU", 0) - (0 if joins else 1)
     if resources.gpus is None:
         resources = replace(resources, gpus=1.0 if there.get("GPU") else 0.0)
     return resources, capacity(resources, there)
@@ -97,6 +73,7 @@ def capacity(resources: Resources, there: Mapping[str, float]) -> int:
     """Trials at once: what the cluster has over what one takes."""
     cpus, gpus = int(there.get("CPU", 0)), there.get("GPU", 0.0)
     fits = [cpus // resources.cpus] + ([int(gpus / resources.gpus)] if resources.gpus else [])
+    fits = [fit // resources.workers for fit in fits]
     if min(fits) < 1:
         wants = f"{resources.cpus} CPUs and {resources.gpus or 0:g} GPUs"
         raise QuestionError(
@@ -128,6 +105,10 @@ def _quiet() -> None:
         "RAY_worker_niceness": "0",
         # Ray's memory monitor ends a worker with an error that ends the whole Tuner run; the kernel ends only the process.
         "RAY_memory_monitor_refresh_ms": "0",
+        # Ray Train looks after its workers, and takes in what they report, every two seconds; an epoch may take a tenth of one.
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+        # A node that is still being started may take minutes.
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "900",
         # A trial that takes no GPU must not see one.
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
         "RAY_USAGE_STATS_ENABLED": "0",

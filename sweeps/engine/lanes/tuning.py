@@ -3,15 +3,73 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import ray
+from ray import tune
+from ray.train import ScalingConfig
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from sweeps.engine.race import Race
+from sweeps.engine.spec import Resources
+
+PROXY = {"cpu": 0.01}
+"""What a trial takes whose workers are Ray Train's: a process that passes words on."""
+
+Judged = Callable[[str, int, bool], None]
+"""Carries the word on an epoch of a job to workers that wait for it."""
+
+
+def tuned(
+    race: Race,
+    trainable: Callable[..., None],
+    *,
+    wanted: Mapping[str, float],
+    concurrency: int,
+    scratch: Path,
+    reuse: bool = True,
+    judged: Judged | None = None,
+) -> None:
+    """Run the race as one Tuner run; a trial takes ``wanted`` of Ray, and Tune's own files lie in ``scratch``.
+
+    Raises what went wrong in the driver, and RuntimeError when Tune ended before the race did.
+    """
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, dict(wanted)),
+        tune_config=tune.TuneConfig(
+            search_alg=Dealer(race),
+            scheduler=Marshal(race, judged),
+            num_samples=-1,
+            max_concurrent_trials=concurrency,
+            reuse_actors=reuse,
+            trial_name_creator=lambda trial: trial.trial_id,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(name="sweep", storage_path=str(scratch), verbose=0),
+    )
+    tuner.fit()
+    if race.fault is not None:
+        raise race.fault
+    if not race.done:
+        raise RuntimeError(
+            f"Ray Tune ended before the sweep did (Ray {ray.__version__}); run the same command to go on"
+        )
+
+
+def scaling(resources: Resources, workers: int) -> ScalingConfig:
+    """What Ray Train sets aside for a group of workers."""
+    gpus = resources.gpus or 0.0
+    each = {"CPU": float(resources.cpus), "GPU": gpus, "memory": float(resources.memory_bytes or 0)}
+    return ScalingConfig(
+        num_workers=workers,
+        use_gpu=gpus > 0,
+        resources_per_worker={name: amount for name, amount in each.items() if amount},
+        accelerator_type=resources.gpu_type,
+    )
 
 
 @contextmanager
@@ -74,9 +132,9 @@ class Dealer(Searcher):  # type: ignore[misc]
 class Marshal(TrialScheduler):  # type: ignore[misc]
     """Hands every result to the race and stops a trial when the race says so; starts trials in the order of their dealing."""
 
-    def __init__(self, race: Race) -> None:
+    def __init__(self, race: Race, judged: Judged | None = None) -> None:
         super().__init__()
-        self._race = race
+        self._race, self._judged = race, judged
 
     @property
     def metric(self) -> str:
@@ -93,8 +151,11 @@ class Marshal(TrialScheduler):  # type: ignore[misc]
             return str(TrialScheduler.STOP)
         if self._race.fault is None:
             with _kept(self._race):
-                job = json.loads(trial.config["job"])["id"]
-                if not self._race.told(job, json.loads(result["message"])):
+                job, message = json.loads(trial.config["job"])["id"], json.loads(result["message"])
+                stop = self._race.told(job, message)
+                if self._judged is not None and message.get("waits"):
+                    self._judged(job, message["rows"][-1]["epoch"], stop)
+                if not stop:
                     return str(TrialScheduler.CONTINUE)
         return str(TrialScheduler.STOP)
 

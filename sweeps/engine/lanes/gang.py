@@ -1,0 +1,72 @@
+"""Lane ``gang``: a group of workers of its own for every trial."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+from ray import tune
+from ray.train.torch import TorchTrainer
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from sweeps.engine.job import Job
+from sweeps.engine.lanes.broker import Broker
+from sweeps.engine.lanes.tuning import PROXY, scaling, tuned
+from sweeps.engine.race import RESTARTS, Race
+from sweeps.engine.spec import Resources
+from sweeps.engine.trial import Message, Runner
+
+
+def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, scratch: Path) -> None:
+    """Run the whole sweep, a ``TorchTrainer`` a trial inside Tune's function; Ray must be up."""
+    broker = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Broker).remote()
+
+    def work(config: Mapping[str, Any]) -> None:
+        serve(runner, broker, **config)
+
+    def trial(config: Mapping[str, Any]) -> None:
+        workers = runner.sweep.workers(Job.from_json(config["job"]).point)
+        said = ""
+        for deaths in range(RESTARTS + 1):
+            name = f"gang-{uuid.uuid4().hex[:12]}"
+            trainer = TorchTrainer(
+                work,
+                train_loop_config={"text": config["job"], "name": name, "deaths": deaths},
+                scaling_config=scaling(resources, workers),
+                run_config=ray.train.RunConfig(name=name, storage_path=str(scratch), callbacks=[TuneReportCallback()]),
+            )
+            try:
+                trainer.fit()
+                return
+            except ray.train.TrainingFailedError as error:
+                said = str(error)
+        reason = (
+            f"a worker died {RESTARTS + 1} times (killed from outside, or out of memory); the last checkpoint is kept"
+        )
+        last = {"rows": [], "status": "failed", "reason": reason, "error": f"{reason}\n{said}", "deaths": RESTARTS + 1}
+        tune.report({"message": json.dumps(last)})
+
+    def judged(job_id: str, epoch: int, stop: bool) -> None:
+        broker.judged.remote(job_id, epoch, stop)
+
+    tuned(race, trial, wanted=PROXY, concurrency=concurrency, scratch=scratch, reuse=False, judged=judged)
+
+
+def serve(runner: Runner, broker: Any, *, text: str, name: str, deaths: int) -> None:
+    """One worker of a gang: run the job, and end with it."""
+    from sweeps.engine.lanes.group import Group
+
+    context = ray.train.get_context()
+    rank, size = context.get_world_rank(), context.get_world_size()
+
+    def send(message: Message) -> None:
+        # Ray Train waits for the report of every worker and hands on the first one's.
+        ray.train.report({"message": json.dumps(message)})
+
+    last = Group(runner, broker, rank=rank, size=size).run(Job.from_json(text), workers=size, name=name, send=send)
+    send({**last, "deaths": deaths})
