@@ -12,11 +12,30 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from trainables import EMA, SGD, AdamW, ClipNorm, Constant, Cosine, CrossEntropy, MeanSquaredError, accuracy
+from trainables import (
+    BF16,
+    EMA,
+    FP16,
+    FP32,
+    FP64,
+    SGD,
+    TF32,
+    AdamW,
+    ClipNorm,
+    Clips,
+    ClipValue,
+    Constant,
+    Cosine,
+    CrossEntropy,
+    MeanSquaredError,
+    accuracy,
+)
 from trainables.averages import Averaged
 from trainables.metrics import absolute_error
 from trainables.models import MLP
 from trainables.optimizers import Optimizer
+from trainables.precision import Precision
+from trainables.recipe import Part
 from trainables.task import Shape
 
 
@@ -155,9 +174,38 @@ def test_the_mlp_takes_its_sizes_from_the_data() -> None:
         (Cosine(floor=2.0), "floor 2.0"),
         (EMA(decay=1.0), "decay 1.0"),
         (ClipNorm(-1.0), "ClipNorm -1.0"),
+        (ClipValue(0.0), "ClipValue 0.0"),
+        (Clips(ClipValue(0.5), ClipNorm(-1.0)), "ClipNorm -1.0"),
+        (FP16(init_scale=0.0), "init_scale 0.0"),
+        (FP16(init_scale=math.inf), "init_scale inf"),
+        (FP16(growth_factor=1.0), "growth_factor 1.0"),
+        (FP16(backoff_factor=1.0), "backoff_factor 1.0"),
+        (FP16(growth_interval=0), "growth_interval 0"),
     ],
 )
-def test_settings_that_make_no_sense_are_said(part: Optimizer, said: str) -> None:
+def test_settings_that_make_no_sense_are_said(part: Part, said: str) -> None:
     conflicts = list(part.conflicts())
     assert len(conflicts) == 1
     assert said in conflicts[0]
+
+
+@pytest.mark.parametrize("precision", [FP64(), FP32(), TF32(), BF16(), FP16()], ids=lambda part: type(part).__name__)
+def test_every_precision_keeps_to_the_protocol(precision: Precision) -> None:
+    """A scaler is new for each run, scales a loss and gives the gradient back as it was; a context may be entered again."""
+    device = torch.device("cpu")
+    assert list(precision.conflicts()) == []
+    scaler, other = precision.scaler(device), precision.scaler(device)
+    assert scaler is not other
+    weight = nn.Parameter(torch.full((3,), 2.0, dtype=precision.dtype()))
+    optimizer = SGD(lr=0.1).build([weight])
+    for _ in range(2):
+        with precision.arithmetic(), precision.autocast(device):
+            loss = (weight * 3).sum()
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        assert scaler.unscale(optimizer)
+        assert weight.grad is not None
+        assert weight.grad.tolist() == [3.0, 3.0, 3.0]
+        optimizer.zero_grad()
+    other.load(scaler.state())
+    assert other.state() == scaler.state()
+    assert other.skipped == 0
