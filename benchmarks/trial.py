@@ -1,0 +1,81 @@
+"""The trial that all variants run: five epochs of a perceptron on the handwritten digits, as one would write it by hand."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from trainables import Splits
+
+EPOCHS, BATCH, WIDTH = 5, 64, 128
+LOWEST_LR, HIGHEST_LR = 5e-4, 2e-3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What a trial came to: its point and seed, optimizer steps, and the losses of its last epoch."""
+
+    lr: float
+    seed: int
+    steps: int
+    train_loss: float
+    val_loss: float
+
+    @classmethod
+    def of(cls, line: str) -> Self:
+        """Read from a line that ``marked`` wrote."""
+        return cls(**json.loads(line)["outcome"])
+
+
+def marked(marks: Path, outcome: Outcome) -> None:
+    """Say that a trial has ended: a line with the moment, this process's CPU-seconds and the outcome."""
+    line = {"monotonic": time.monotonic(), "process_cpu": time.process_time(), "outcome": asdict(outcome)}
+    with marks.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def data() -> Splits:
+    """Train, validation and test sets; the split is the same for all."""
+    from trainables.tasks import digits
+
+    return digits.load(0)
+
+
+def model(seed: int) -> nn.Module:
+    """The perceptron with weights drawn as the product draws them, so that losses can be compared figure by figure."""
+    import torch
+    from torch import nn
+
+    from trainables.seeds import seeded
+
+    with seeded(torch.device("cpu"), "init", seed):
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(64, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 10)
+        )
+
+
+def order(samples: int, *, seed: int, epoch: int) -> Tensor:
+    """The order of the samples in an epoch, drawn as the product draws it."""
+    import torch
+
+    from trainables.seeds import generator
+
+    return torch.randperm(samples, generator=generator(seed, epoch))
+
+
+def evaluated(module: nn.Module, inputs: Tensor, target: Tensor) -> tuple[float, float]:
+    """Mean loss and accuracy."""
+    import torch
+    from torch.nn import functional
+
+    module.eval()
+    with torch.inference_mode():
+        output = module(inputs)
+        loss = float(functional.cross_entropy(output, target))
+        return loss, float((output.argmax(1) == target).float().mean())
