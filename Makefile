@@ -26,6 +26,7 @@ types: $(VENV)/.developing
 
 bench: $(VENV)/.developing
 	$(BIN)/python -m analysis.calibration
+	$(BIN)/python -m benchmarks.trial_cost
 
 setup: $(VENV)/.developing
 

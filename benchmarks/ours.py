@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from analysis.records import TrialRecord
     from analysis.tracking import Tracker
     from sweeps import Sweep
+    from sweeps.engine.race import Follower
 
 
 def lane(trials: int, marks: Path, scratch: Path, *, name: str, workers: int = 1) -> None:
     """A search of ``trials - 1`` heats over the learning rate, and one final, one trial at a time."""
     from sweeps import TPE
 
-    raced(_sweep(trials, search=TPE(trials=trials - 1), lane=name, workers=workers), marks, scratch, trials=trials)
+    raced(_sweep(search=TPE(trials=trials - 1), lane=name, workers=workers), marks, scratch, trials=trials)
 
 
 def empty(trials: int, marks: Path, scratch: Path, *, tracked: bool) -> None:
@@ -29,7 +30,7 @@ def empty(trials: int, marks: Path, scratch: Path, *, tracked: bool) -> None:
     from sweeps import Random
     from trainables.models import MLP
 
-    sweep = _sweep(trials, search=Random(trials=trials - 1), lane="solo", workers=1)
+    sweep = _sweep(search=Random(trials=trials - 1), lane="solo", workers=1)
     task = replace(sweep.task, name="four", data=four, samples=4)
     recipe = replace(sweep.recipe, model=MLP(widths=(2,)), batch_size=4, epochs=1)
     raced(replace(sweep, task=task, recipe=recipe), marks, scratch, trials=trials, tracked=tracked)
@@ -45,7 +46,7 @@ def four(seed: int) -> Any:
     return Splits(train=(inputs, target), val=(inputs, target), test=(inputs, target))
 
 
-def _sweep(trials: int, *, search: Any, lane: str, workers: int) -> Sweep:
+def _sweep(*, search: Any, lane: str, workers: int) -> Sweep:
     from sweeps import Resources, Sweep, log_uniform
     from trainables import AdamW, Recipe
     from trainables.models import MLP
@@ -129,7 +130,9 @@ def raced(sweep: Sweep, marks: Path, scratch: Path, *, trials: int, tracked: boo
         metric=sweep.task.goal.metric,
         mode=sweep.task.goal.mode,
     )
-    followers = [table, *([tracker] if tracker is not None else []), Marker(marks, tracker, trials)]
+    followers: list[Follower] = [table, Marker(marks, tracker, trials)]
+    if tracker is not None:
+        followers.insert(1, tracker)
     try:
         with table:
             drive(sweep, folder, lane=sweep.lane, concurrency=1, machine=machine, followers=followers)

@@ -28,9 +28,9 @@ def trained(splits: Splits, *, lr: float, seed: int, report: Callable[[Mapping[s
     for epoch in range(1, EPOCHS + 1):
         module.train()
         loss_sum = torch.zeros((), dtype=torch.float64)
-        for chosen in order(len(target), seed=seed, epoch=epoch).split(BATCH):
+        for chosen in torch.split(order(len(target), seed=seed, epoch=epoch), BATCH):
             loss = functional.cross_entropy(module(inputs[chosen]), target[chosen])
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()
             loss_sum += loss.detach() * len(chosen)
@@ -136,7 +136,7 @@ def distributed(marks: Path, *, lr: float) -> None:
         loss_sum, seen = torch.zeros((), dtype=torch.float64), 0
         for inputs, target in loader:
             loss = functional.cross_entropy(module(inputs), target)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()
             loss_sum += loss.detach() * len(target)

@@ -46,8 +46,8 @@ VARIANTS = (
         ordered=False,
     ),
     Variant(name="solo", says="lane solo", trials=40, run=partial(ours.lane, name="solo")),
-    Variant(name="gang_1", says="lane gang, 1 worker", trials=4, run=partial(ours.lane, name="gang", workers=1)),
-    Variant(name="gang_2", says="lane gang, 2 workers", trials=4, run=partial(ours.lane, name="gang", workers=2)),
+    Variant(name="gang_1", says="lane gang, 1 worker", trials=3, run=partial(ours.lane, name="gang", workers=1)),
+    Variant(name="gang_2", says="lane gang, 2 workers", trials=3, run=partial(ours.lane, name="gang", workers=2)),
     Variant(name="crew", says="lane crew, 2 workers", trials=24, run=partial(ours.lane, name="crew", workers=2)),
 )
 

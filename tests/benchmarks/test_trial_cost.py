@@ -1,0 +1,59 @@
+"""The benchmark's smallest run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.trial_cost import FailedError, measured
+from benchmarks.variants import VARIANTS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+def test_the_smallest_run() -> None:
+    names = ["optuna", "solo"]
+    command = ["-m", "benchmarks.trial_cost", "--json", "--quick", "--only", *names]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    asked = (
+        "solo_vs_stock_function solo_vs_stock_function_wall crew_vs_stock_trainer_2 gang_vs_stock_trainer_1 "
+        "gang_vs_stock_trainer_2 crew_start_cpu_seconds crew_start_seconds driver_cpu_per_trial versions machine rounds command"
+    )
+    assert set(asked.split()) <= result.keys()
+    assert result["driver_cpu_per_trial"].keys() == {"10", "100", "1000"}
+    assert result["variants"].keys() == set(names)
+    assert result["faults"] == []
+    for entry in result["variants"].values():
+        for part in ("start", "per_trial"):
+            assert entry[part]["cpu_seconds"]["median"] > 0
+            assert entry[part]["seconds"]["median"] > 0
+
+
+def test_a_variant_that_fails_is_told_with_its_log() -> None:
+    with pytest.raises(FailedError, match=r"(?s)status 1 after 0 of 2 trials.*ValueError"):
+        measured(replace(VARIANTS[0], name="unknown"), 2)
+
+
+def test_an_unknown_name_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.trial_cost", "--only", "sola"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "stock_function" in done.stderr
+
+
+def test_it_runs_by_its_path_too(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks/trial_cost.py"), "--help"]
+    assert "--rounds" in subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True).stdout
