@@ -172,6 +172,13 @@ class LiveTable:
             self._progress.over(record)
         self._say()
 
+    def note(self, text: str) -> None:
+        """Say something above the table, or as a line of its own; from any thread."""
+        if self._console.is_terminal:
+            self._console.print(Text(redact(text), style="yellow"))
+        else:
+            print(redact(text), file=self._console.file, flush=True)
+
     def close(self) -> None:
         """Draw the last state and leave the terminal as it was; a second call does nothing."""
         live, self._live = self._live, None

@@ -9,19 +9,23 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps import options as command_line
-from sweeps.engine import job, ledger, question, rehearsal
+from sweeps.engine import cluster, job, ledger, nodes, question, rehearsal
 from sweeps.engine.drive import drive, finished
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.estimate import estimate
 from sweeps.engine.lanes import solo
 from sweeps.engine.machine import Machine, one_root
+from sweeps.engine.race import Follower
 from sweeps.engine.spec import Sweep
+from sweeps.engine.watchdog import StalledError, Watchdog
 from trainables import ConflictError
 
 if TYPE_CHECKING:
@@ -44,7 +48,7 @@ def main(sweep: Sweep, argv: Sequence[str] | None = None) -> None:
     except (QuestionError, ConflictError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = WRONG
-    except OSError as error:
+    except (OSError, StalledError) as error:
         print(f"error: {error}\nWhat is done is kept; run the same command to go on:\n  {_command()}", file=sys.stderr)
         status = INTERRUPTED
     except Exception:
@@ -105,10 +109,13 @@ def _race(sweep: Sweep, folder: Path, uri: str) -> int:
     resources, concurrency = sweep.resources, 1
     if lane != "local" and not done:
         _say("Starting Ray …")
-        resources, concurrency = solo.start(replace(sweep.resources, workers=sweep.most_workers))
+        resources, fit = solo.start(replace(sweep.resources, workers=sweep.most_workers))
+        if fit.note:
+            _say(fit.note)
         resources = replace(resources, workers=sweep.resources.workers)
-        concurrency = 1 if sweep.compares_workers else concurrency  # or seconds could not be compared
+        concurrency = 1 if sweep.compares_workers else fit.concurrency  # or seconds could not be compared
         _heed_sigterm()  # Ray has put a handler of its own there
+        nodes.agree(folder, question.files(sweep))
     sweep = replace(sweep, resources=resources)
     machine = Machine.here(_script())
     stored = question.read(folder) or {}
@@ -129,21 +136,34 @@ def _race(sweep: Sweep, folder: Path, uri: str) -> int:
     try:
         tracker.sync(known)
         if not done:
-            with LiveTable(
+            table = LiveTable(
                 levels=_labels(sweep),
                 heats_per_level=sweep.trials,
                 seeds=sweep.seeds,
                 epochs=sweep.recipe.epochs,
                 metric=sweep.task.goal.metric,
                 mode=sweep.task.goal.mode,
-            ) as table:
+            )
+            with table, _watched(lane, table.note) as watchdogs:
                 table.already(known)
-                drive(sweep, folder, lane=lane, concurrency=concurrency, machine=machine, followers=[table, tracker])
+                followers: list[Follower] = [table, tracker, *watchdogs]
+                drive(sweep, folder, lane=lane, concurrency=concurrency, machine=machine, followers=followers)
         return _conclude(sweep, folder, tracker)
     finally:
         tracker.close()
         if lane != "local" and not done:
             solo.stop()
+
+
+@contextmanager
+def _watched(lane: str, say: Callable[[str], None]) -> Iterator[list[Watchdog]]:
+    """A watchdog over a lane that Ray runs; none over the others, which cannot wait for anything."""
+    if lane == "local":
+        yield []
+        return
+    answers = partial(cluster.answers, cluster.address())
+    with Watchdog(lane=lane, say=say, look=cluster.scene, answers=answers, growth=cluster.could()) as watchdog:
+        yield [watchdog]
 
 
 def _conclude(sweep: Sweep, folder: Path, tracker: Tracker) -> int:
@@ -245,7 +265,7 @@ def _move_aside(folder: Path) -> None:
 
 
 def _tracking_uri(options: command_line.Options) -> str:
-    """The option, else MLflow's own variable, else a SQLite file: beside the default ``runs``, inside another one."""
+    """The option, else MLflow's own variable, else a SQLite file: beside the default ``runs``, inside a folder that was named."""
     given = options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     if given:
         file = given.partition("sqlite:///")[2].partition("?")[0]

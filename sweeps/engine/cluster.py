@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps.engine.capacity import Amounts, Growth, Node
+from sweeps.engine.capacity import FIXED, Amounts, Growth, Node
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
 """Where ``ray up`` leaves the cluster's file on its head."""
@@ -53,20 +53,23 @@ def here() -> list[Node]:
 def could(file: Path = BOOTSTRAP) -> Growth:
     """What the cluster can grow by, as the file says that ``ray up`` leaves on the head, or KubeRay's description of the cluster.
 
-    Nothing where the driver does not run on the head, or there is neither: then only what is alive counts. Ray must be up.
+    Nothing where this process started Ray itself, where it does not run on the head, or where there is neither: then only what is
+    alive counts. Ray must be up.
     """
     import ray
 
+    if "RAY_ADDRESS" not in os.environ:
+        return FIXED
     own = ray.get_runtime_context().get_node_id()
     if not any(node["NodeID"] == own and HEAD in node["Resources"] for node in ray.nodes()):
-        return Growth()
+        return FIXED
     path = file.expanduser()
     if path.is_file():
         import yaml  # type: ignore[import-untyped]
 
         return growth(yaml.safe_load(path.read_text()))
     described = _kuberay()
-    return growth(described) if described is not None else Growth()
+    return growth(described) if described is not None else FIXED
 
 
 def growth(cluster: Mapping[str, Any]) -> Growth:

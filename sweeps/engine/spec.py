@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,9 @@ DRAWN = ("init", "order", "split")
 
 WORKERS = "resources.workers"
 """The path of the number of workers where it is compared."""
+
+SHARE = 0.0001
+"""The smallest part of a GPU that can be asked for."""
 
 LANES = ("auto", "local", "solo", "crew", "gang")
 
@@ -36,6 +40,28 @@ class Resources:
     gpus: float | None = None
     gpu_type: str | None = None
     memory_bytes: int | None = None
+
+    def conflicts(self, workers: int) -> Iterator[str]:
+        """What Ray would refuse, or never place, for trials of up to so many workers."""
+        for name, amount in (("cpus", self.cpus), ("memory_bytes", self.memory_bytes)):
+            if amount is not None and (not isinstance(amount, int) or isinstance(amount, bool) or amount < 1):
+                yield f"resources.{name} {amount!r} must be a whole number from 1"
+        gpus = self.gpus
+        if gpus is not None and (
+            isinstance(gpus, bool) or not isinstance(gpus, int | float) or not 0 <= gpus < math.inf
+        ):
+            yield f"resources.gpus {gpus!r} must be a number from 0; 0 trains on the CPU, None takes one if there is one"
+        elif gpus is not None and gpus > 1 and gpus != int(gpus):
+            yield f"resources.gpus {gpus:g} must be whole above 1: a worker has whole devices or a part of one"
+        elif gpus is not None and 0 < gpus < SHARE:
+            yield f"resources.gpus {gpus:g} must be at least {SHARE:g}, the smallest part of a device that Ray deals out"
+        elif gpus is not None and 0 < gpus <= 0.5 and workers > 1:
+            yield (
+                f"resources.gpus {gpus:g} puts workers of one trial on one device, which NCCL refuses; "
+                "give each a device of its own by gpus=1, or take one worker"
+            )
+        elif self.gpu_type is not None and (not self.gpu_type or gpus == 0):
+            yield f"resources.gpu_type {self.gpu_type!r} names no GPU for gpus {gpus!r}; set gpus=1, or take gpu_type out"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,10 +174,8 @@ class Sweep:
             yield f"lane {self.lane!r} is unknown; there are {', '.join(LANES)}"
         unusable = list(self._resources_conflicts())
         yield from unusable
-        if self.resources.cpus < 1:
-            yield f"resources.cpus {self.resources.cpus} must be at least 1"
-        if self.resources.gpus is not None and self.resources.gpus < 0:
-            yield f"resources.gpus {self.resources.gpus} must not be negative; 0 trains on the CPU, None takes one if there is one"
+        if not unusable:
+            yield from self.resources.conflicts(self.most_workers)
         yield from self._search_conflicts()
         if not broken and not unusable:
             yield from self._recipe_conflicts()

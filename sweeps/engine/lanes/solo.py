@@ -6,12 +6,13 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sweeps.engine.errors import QuestionError
+from sweeps.engine import capacity, cluster
 from sweeps.engine.job import Job
+from sweeps.engine.nodes import awaited
 from sweeps.engine.race import Race
 from sweeps.engine.spec import Resources
 from sweeps.engine.trial import Message, Runner
@@ -32,12 +33,10 @@ def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, s
 
         runner(Job.from_json(config["job"]), tell)
 
-    wanted = {"cpu": float(resources.cpus), "gpu": resources.gpus or 0.0}
-    taken = {name: amount for name, amount in wanted.items() if amount}
-    tuned(race, trial, wanted=taken, concurrency=concurrency, scratch=scratch)
+    tuned(race, trial, wanted=capacity.bundle(resources), concurrency=concurrency, scratch=scratch)
 
 
-def start(resources: Resources) -> tuple[Resources, int]:
+def start(resources: Resources) -> tuple[Resources, capacity.Fit]:
     """Start Ray on this machine, or join the cluster that ``RAY_ADDRESS`` names.
 
     What a trial takes comes back, with its GPUs settled, and how many trials fit at once. Raises QuestionError, with the sum, when
@@ -49,17 +48,16 @@ def start(resources: Resources) -> tuple[Resources, int]:
     joins = "RAY_ADDRESS" in os.environ
     if not ray.is_initialized():
         ray.init(
-            num_cpus=None if joins else len(os.sched_getaffinity(0)) + 1,
+            num_cpus=None if joins else len(os.sched_getaffinity(0)),
             include_dashboard=False if not joins else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
         _protect_token()
-    there = dict(ray.cluster_resources())
-    there["CPU"] = there.get("CPU", 0) - (0 if joins else 1)
-    if resources.gpus is None:
-        resources = replace(resources, gpus=1.0 if there.get("GPU") else 0.0)
-    return resources, capacity(resources, there)
+    growth = cluster.could()
+    nodes = awaited(growth, partial(print, flush=True))
+    resources = capacity.settled(resources, nodes, growth)
+    return resources, capacity.fit(resources, nodes, growth)
 
 
 def stop() -> None:
@@ -67,19 +65,6 @@ def stop() -> None:
     import ray
 
     ray.shutdown()
-
-
-def capacity(resources: Resources, there: Mapping[str, float]) -> int:
-    """Trials at once: what the cluster has over what one takes."""
-    cpus, gpus = int(there.get("CPU", 0)), there.get("GPU", 0.0)
-    fits = [cpus // resources.cpus] + ([int(gpus / resources.gpus)] if resources.gpus else [])
-    fits = [fit // resources.workers for fit in fits]
-    if min(fits) < 1:
-        wants = f"{resources.cpus} CPUs and {resources.gpus or 0:g} GPUs"
-        raise QuestionError(
-            f"a trial takes {wants}, Ray has {cpus} CPUs and {gpus:g} GPUs in all; lower the sweep's resources"
-        )
-    return min(fits)
 
 
 def _protect_token() -> None:
