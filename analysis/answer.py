@@ -6,18 +6,22 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from analysis import units
+from analysis.scaling_answer import scaling_clauses
 from analysis.verdict import Comparison, Interval, LevelResult, SpeedComparison, Verdict
 
 
 def sentence(verdict: Verdict, *, seeds: int, fewest: int) -> str:
     """One sentence that claims no more than the verdict does; its own ``answer`` is not read.
 
-    ``seeds`` is how many shared seeds were compared, ``fewest`` how many it takes to tell anything apart.
+    ``seeds`` is how many shared seeds were compared, ``fewest`` how many it takes to tell anything apart. Where numbers of workers
+    are compared, how training scales with them is the answer, and the scores stand behind it.
     """
     clean = [level for level in verdict.levels if level.n and not level.diverged]
     if not clean:
         return f"{_nothing_to_compare(verdict)}."
-    if len(clean) == 1:
+    if scaled := scaling_clauses(verdict, fewest=fewest):
+        parts = scaled
+    elif len(clean) == 1:
         parts = [_single(verdict, clean[0]), *_own_speed(verdict, clean[0])]
     elif seeds < fewest:
         parts = [_too_few(verdict, clean, seeds, fewest)]

@@ -15,6 +15,7 @@ from analysis.ledger import Goal, Question
 from analysis.looks import Occasion, declared_looks, occasion
 from analysis.power import MOST_SEEDS, equivalent_tests, seeds_needed
 from analysis.records import TrialRecord
+from analysis.scaling import scaling
 from analysis.signflip import EXACT_UP_TO, FlipTest, compare, fewest_seeds, mean_interval, sign_patterns
 from analysis.target import compare_speed, cost_to_target, like_with_like
 from analysis.verdict import Comparison, Interval, LevelResult, Needs, Verdict
@@ -51,7 +52,8 @@ def judge(question: Question, records: Sequence[TrialRecord], *, confidence: flo
     Levels come in three parts: those that can be compared, best mean first; those without a finished final; those with a
     diverged one, the most diverged last. Means are compared on the seeds that all comparable levels finished, seed by seed
     (``signflip``); a rank group is a best level with all that cannot be told from it. ``confidence`` is that of the family
-    of all comparisons over all looks; speed is a family of its own. Raises ValueError for a confidence outside (0, 1).
+    of all comparisons over all looks; speed and scaling are families of their own. Raises ValueError for a confidence
+    outside (0, 1).
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}: it lies between 0 and 1; set it to, say, 0.95")
@@ -84,6 +86,7 @@ def judge(question: Question, records: Sequence[TrialRecord], *, confidence: flo
         answer="",
         confidence=confidence,
         needs=_needs(contest, question.goal),
+        scaling=scaling(question, finals, seeds=seeds, alpha=contest.occasion.alpha),
     )
     return replace(verdict, answer=sentence(verdict, seeds=len(seeds), fewest=fewest_seeds(contest.occasion.alpha)))
 

@@ -181,15 +181,23 @@ def label(x: Scalar) -> str:
 def level(values: Mapping[str, Scalar], otherwise: str) -> str:
     """A level's values in the order of its factors, ``64, AdamW``; ``otherwise`` where there are no factors.
 
-    A yes or no, and an absence, mean nothing without their factor: ``norm=False``, ``average=none``.
+    A yes or no, an absence and a number of workers mean nothing without their factor: ``norm=False``, ``average=none``,
+    ``2 workers``.
     """
-    words = [f"{name(path)}={label(x)}" if x is None or isinstance(x, bool) else label(x) for path, x in values.items()]
-    return ", ".join(words) or otherwise
+    return ", ".join(_level_value(path, x) for path, x in values.items()) or otherwise
 
 
 def name(path: str) -> str:
     """What a factor's or a hole's path is called: its last part, ``batch size`` for ``batch_size``."""
     return path.rsplit(".", 1)[-1].replace("_", " ")
+
+
+def _level_value(path: str, x: Scalar) -> str:
+    if x is None or isinstance(x, bool):
+        return f"{name(path)}={label(x)}"
+    if name(path) == "workers":
+        return f"{label(x)} worker{'' if x == 1 else 's'}"
+    return label(x)
 
 
 def _signed(text: str, x: float) -> str:

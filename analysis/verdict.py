@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.ledger import Goal
 from analysis.records import Scalar
+
+if TYPE_CHECKING:
+    from analysis.scaling import Scaling
 
 Interval = tuple[float | None, float | None]
 """Lower and upper end; None where that side is unbounded."""
@@ -95,7 +98,7 @@ class Needs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What the finals say; ``levels`` best first."""
+    """What the finals say; ``levels`` best first. ``scaling`` is there where numbers of workers are compared."""
 
     sweep: str
     goal: Goal
@@ -111,6 +114,7 @@ class Verdict:
     answer: str
     confidence: float
     needs: Needs
+    scaling: Scaling | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``verdict.json`` holds."""

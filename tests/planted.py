@@ -157,6 +157,93 @@ def planted_records(
     return records
 
 
+def planted_scaling_question(
+    workers: Sequence[int] = (1, 2), *, seeds: int = 8, batches: Sequence[Scalar] = (256, "PerWorker(samples=128)")
+) -> dict[str, object]:
+    """A ``sweep.json`` that compares batches and numbers of workers, without a search."""
+    factors = [{"path": "batch_size", "levels": list(batches)}, {"path": "resources.workers", "levels": list(workers)}]
+    return planted_question([], seeds=seeds, target=None) | {
+        "factors": factors,
+        "levels": [{"batch_size": b, "resources.workers": w} for b in batches for w in workers],
+        "space": {},
+        "search": "None",
+        "early_stop": "None",
+        "trials": 0,
+        "lane": "crew",
+        "concurrency": 1,
+        "recipe": {"model": "MLP", "batch_size": f"each({', '.join(map(str, batches))})", "epochs": 6},
+    }
+
+
+def planted_scaling(
+    speed_ups: Mapping[tuple[Scalar, int], float],
+    *,
+    seeds: int = 8,
+    noise: float = 0.01,
+    share: Mapping[tuple[Scalar, int], int] | None = None,
+    scores: Mapping[tuple[Scalar, int], float] | None = None,
+    epochs: int = 6,
+    joules: float | None = None,
+    seed: int = 0,
+) -> list[TrialRecord]:
+    """Finals by (batch, workers), whose true throughput is 20,000 samples a second times the speed-up.
+
+    An epoch has 1,078 samples and steps of the batch, 128 times the workers for a text, or what ``share`` says. The first one takes
+    half a second more, CUDA's or a cold worker's. ``noise`` is the sd of a run's logarithm of time, beside one that all levels of
+    a seed have in common.
+    """
+    generator = np.random.default_rng(seed)
+    records: list[TrialRecord] = []
+    for number in range(seeds):
+        common = generator.normal(0, 0.05)
+        for (batch, workers), speed_up in speed_ups.items():
+            size = (share or {}).get((batch, workers)) or (batch if isinstance(batch, int) else 128 * workers)
+            seconds = 1078 / (20_000 * speed_up) * math.exp(common + generator.normal(0, noise))
+            score = (scores or {}).get((batch, workers), 0.97) + generator.normal(0, 0.004)
+            history = [
+                {
+                    "epoch": epoch,
+                    "step": epoch * math.ceil(1078 / size),
+                    "samples": epoch * 1078,
+                    "seconds": 0.5 + epoch * seconds,
+                    "cpu_seconds": 0.6 + 1.2 * workers * epoch * seconds,
+                    "peak_bytes": 400_000_000 + 1_000_000 * workers,
+                    "val/accuracy": score - 0.1 / epoch,
+                    "test/accuracy": score,
+                }
+                for epoch in range(1, epochs + 1)
+            ]
+            records.append(
+                TrialRecord(
+                    id=f"f{len(records):05d}",
+                    sweep="planted",
+                    task="digits",
+                    stage=Stage.FINAL,
+                    level={"batch_size": batch, "resources.workers": workers},
+                    point={"batch_size": batch, "resources.workers": workers},
+                    seed=number + 1,
+                    status=Status.COMPLETED,
+                    epochs=epochs,
+                    samples=epochs * 1078,
+                    steps=epochs * math.ceil(1078 / size),
+                    metrics={"val/accuracy": score - 0.1 / epochs, "test/accuracy": score},
+                    best_epoch=epochs,
+                    history=history,
+                    cost=Cost(
+                        seconds=0.5 + epochs * seconds, peak_bytes=400_000_000 + 1_000_000 * workers, joules=joules
+                    ),
+                    lane="crew",
+                    hardware="planted CPU",
+                    versions={"torch": "2.13.0"},
+                    source="0123456789ab",
+                    number=len(records),
+                    started=1_790_000_000.0 + len(records),
+                    ended=1_790_000_001.0 + len(records),
+                )
+            )
+    return records
+
+
 def planted_folder(folder: Path, records: Sequence[TrialRecord], question: Mapping[str, object]) -> Path:
     """Write ``sweep.json`` and ``trials.jsonl`` as a sweep does."""
     folder.mkdir(parents=True, exist_ok=True)
