@@ -61,6 +61,7 @@ class TrialRecord:
 
     ``metrics`` are the values at the epoch chosen on validation (``best_epoch``), such as ``val/accuracy`` and
     ``test/accuracy``. ``history`` has one row an epoch; a metric that was not measured in an epoch is absent from its row.
+    ``node`` is the host name of the machine that ran it, of its first worker when there are several.
     """
 
     id: str
@@ -87,6 +88,7 @@ class TrialRecord:
     number: int | None = None
     started: float | None = None
     ended: float | None = None
+    node: str | None = None
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Self:

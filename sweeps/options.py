@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import platform
 import re
 import sys
 from collections.abc import Sequence
@@ -78,6 +80,11 @@ class Options:
                 f"--data {self.data}: the data of task {task.name!r} is built in and reads no file; "
                 "add --task trainables.tasks:table for a CSV or Parquet table, or a task of your own whose data has a field 'path'"
             )
+        if "://" not in self.data and not Path(self.data).exists():
+            raise QuestionError(
+                f"--data {self.data} does not exist on {platform.node()}, where this command runs in {Path.cwd()}; "
+                "under `ray submit` that is the head of the cluster: put the file into the shared storage and give its whole path"
+            )
         return replace(task, data=replace(task.data, path=self.data), samples=None)  # type: ignore[type-var]
 
     def _name(self, sweep: Sweep, task: Task) -> str:
@@ -112,7 +119,11 @@ def read(argv: Sequence[str], *, program: str, description: str | None) -> Optio
     )
     parser.add_argument("--fresh", action="store_true", help="move an earlier run of this sweep aside and start anew")
     parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where results go (default: runs)"
+        "--runs",
+        type=Path,
+        default=Path(os.environ.get("REGATTA_RUNS") or "runs"),
+        metavar="DIR",
+        help="where results go (default: what REGATTA_RUNS names, else runs)",
     )
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow server or store (default: sqlite, mlflow.db)")
     parser.add_argument(

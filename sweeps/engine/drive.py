@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from analysis.ledger import read_ledger
 from analysis.records import Status, TrialRecord
 from sweeps.engine import ledger as ledgers
+from sweeps.engine import nodes
 from sweeps.engine.lanes import local, solo
 from sweeps.engine.machine import Machine
 from sweeps.engine.programme import Programme
@@ -56,7 +56,7 @@ def drive(
             checkpoints=checkpoints,
         )
         runner = Runner(sweep=sweep, folder=checkpoints.resolve(), threads=sweep.resources.cpus)
-        _run(lane, race, runner, concurrency)
+        _run(lane, race, runner, concurrency, folder)
         for record in read_ledger(folder):
             if record.status is Status.RUNNING:
                 # A final of a point that lost its place when the search was extended.
@@ -66,23 +66,23 @@ def drive(
     return read_ledger(folder)
 
 
-def _run(lane: str, race: Race, runner: Runner, concurrency: int) -> None:
+def _run(lane: str, race: Race, runner: Runner, concurrency: int, folder: Path) -> None:
     """Hand the race to its lane."""
     if lane == "local":
         local.run(race, runner)
         return
     resources = runner.sweep.resources
-    with tempfile.TemporaryDirectory(prefix="regatta-tune-") as scratch:
+    with nodes.scratch(folder) as scratch:
         if lane == "solo":
-            solo.run(race, runner, resources=resources, concurrency=concurrency, scratch=Path(scratch))
+            solo.run(race, runner, resources=resources, concurrency=concurrency, scratch=scratch)
         elif lane == "crew":
             from sweeps.engine.lanes import crew
 
-            crew.run(race, runner, resources=resources, concurrency=concurrency, scratch=Path(scratch))
+            crew.run(race, runner, resources=resources, concurrency=concurrency, scratch=scratch)
         else:
             from sweeps.engine.lanes import gang
 
-            gang.run(race, runner, resources=resources, concurrency=concurrency, scratch=Path(scratch))
+            gang.run(race, runner, resources=resources, concurrency=concurrency, scratch=scratch)
 
 
 def _spent(known: Sequence[TrialRecord], concurrency: int) -> float:

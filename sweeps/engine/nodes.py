@@ -68,8 +68,8 @@ def awaited(growth: Growth, say: Callable[[str], None], *, seconds: float = ARRI
 def agree(folder: Path, files: Sequence[str]) -> None:
     """Check that all nodes run the driver's code, see the sweep's folder, and the files that the task reads.
 
-    Does nothing on one machine; Ray must be up. A node that joins later is not checked. Raises QuestionError, naming node, values and
-    way out.
+    Does nothing on one machine; Ray must be up. A node that joins later is not checked. Raises QuestionError, naming node, values
+    and way out.
     """
     if not _several():
         return

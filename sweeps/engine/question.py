@@ -177,6 +177,12 @@ def move_aside(folder: Path) -> Path | None:
     return aside
 
 
+def files(sweep: Sweep) -> list[str]:
+    """The file that the task reads, where its data names one by ``path``."""
+    path = getattr(sweep.task.data, "path", None)
+    return [path] if isinstance(path, str) and Path(path).is_file() else []
+
+
 def _digest(data: object) -> str | None:
     """What is in the file that a task reads, where its data names one by ``path``: edited data is another question."""
     path = getattr(data, "path", None)

@@ -47,6 +47,7 @@ class _Entry:
     history: list[Mapping[str, Any]] = field(default_factory=list)
     cut: int | None = None
     deaths: int = 0
+    node: str | None = None
 
 
 class Race:
@@ -115,6 +116,7 @@ class Race:
         entry = self._entries.get(job_id)
         if entry is None:
             return True
+        entry.node = message.get("node", entry.node)
         for row in message["rows"]:
             self._take(entry, row)
         if "status" in message:
@@ -212,6 +214,7 @@ class Race:
             number=job.number,
             started=entry.record.started if entry is not None else time.time(),
             ended=None if status is Status.RUNNING else time.time(),
+            node=entry.node if entry is not None else None,
         )
 
     def _best(self, history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from trainables.world import World
 
 Message = Mapping[str, Any]
-"""What a trial tells the driver: ``rows`` not told before; at its end also ``status``, ``reason`` and ``error``."""
+"""What a trial tells the driver: ``rows`` not told before, and its ``node``; at its end also ``status``, ``reason``, ``error``."""
 
 Tell = Callable[[Message], bool]
 """Hands a message to the driver; True asks the trial to stop."""
@@ -58,14 +59,14 @@ class Runner:
         from trainables.slate import clean
         from trainables.train import train
 
-        sent = 0
+        sent, node = 0, platform.node()
         history: Sequence[Mapping[str, Any]] = ()
 
         def report(rows: Sequence[Mapping[str, Any]]) -> bool:
             nonlocal sent, history
             history = rows
             fresh, sent = list(rows[sent:]), len(rows)
-            return tell({"rows": fresh})
+            return tell({"rows": fresh, "node": node})
 
         try:
             clean(self.threads, "data", job.seeds.split)
@@ -84,7 +85,13 @@ class Runner:
             history = trained.history
         except Exception as raised:
             status, reason, error = _failure(raised)
-        return {"rows": list(history[sent:]), "status": status.value, "reason": reason, "error": error}
+        return {
+            "rows": list(history[sent:]),
+            "node": node,
+            "status": status.value,
+            "reason": reason,
+            "error": error,
+        }
 
     def _splits(self, seeds: Seeds) -> Splits:
         if self.splits is None or self.splits[0] != seeds.split:
