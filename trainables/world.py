@@ -96,11 +96,6 @@ class World:
             else:
                 dist.broadcast(buffer, group=self.group, group_src=0)
 
-    def leave(self) -> None:
-        """End the group. Workers that still wait in it get an exception at once (gloo), so that a failure of one is one of all."""
-        if self.group is not None:
-            dist.destroy_process_group(self.group)
-
 
 def idle_parameters(module: nn.Module, batch: Tensors, loss: Loss) -> bool:
     """True when some trainable parameter gets no gradient from this batch; the module is left as it was."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +40,7 @@ class Group:
         attempts = 0
         while True:
             attempts += 1
-            joined = self._group(workers)
-            outcome = self._attempt(job, workers, joined, send) if self._rank < workers else None
+            outcome = self._attempt(job, workers, send)
             settled = self._broker.settle.remote(f"{name}/{attempts}", self._rank, self._size, outcome)
             if outcome is not None and outcome["error"] is not None:
                 self._part(workers)  # the others may still wait for this one
@@ -52,7 +52,8 @@ class Group:
             if last["status"] != Status.FAILED or attempts == ATTEMPTS:
                 return tried(last, attempts)
 
-    def _attempt(self, job: Job, workers: int, joined: ProcessGroup | None, send: Send) -> Message:
+    def _attempt(self, job: Job, workers: int, send: Send) -> Message | None:
+        """Run once; the last message comes back, None from a worker that takes no part."""
         import ray
         from ray.train.torch import get_device
 
@@ -66,7 +67,9 @@ class Group:
                 return False
             return bool(ray.get(self._broker.verdict.remote(job.id, message["rows"][-1]["epoch"])))
 
-        world = World(rank=self._rank, size=workers, group=joined)
+        world = World(rank=self._rank, size=workers, group=self._group(workers))
+        if self._rank >= workers:
+            return None
         return self._runner.attempt(job, tell, world=world, device=get_device())
 
     def _group(self, workers: int) -> ProcessGroup | None:
@@ -83,3 +86,6 @@ class Group:
         joined = self._joined.pop(workers, None)
         if joined is not None and self._rank < workers:
             dist.destroy_process_group(joined)
+            # gloo closes its connections, which wakes who waits at their other ends, when the last reference is gone.
+            del joined
+            gc.collect()

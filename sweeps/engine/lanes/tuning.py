@@ -17,8 +17,8 @@ from ray.tune.search import Searcher
 from sweeps.engine.race import Race
 from sweeps.engine.spec import Resources
 
-PROXY = {"cpu": 0.01}
-"""What a trial takes whose workers are Ray Train's: a process that passes words on."""
+PROXY = {"memory": 1}
+"""What a trial takes whose workers are Ray Train's: a byte, so that the workers get every CPU; every node has memory."""
 
 Judged = Callable[[str, int, bool], None]
 """Carries the word on an epoch of a job to workers that wait for it."""
@@ -130,7 +130,11 @@ class Dealer(Searcher):  # type: ignore[misc]
 
 
 class Marshal(TrialScheduler):  # type: ignore[misc]
-    """Hands every result to the race and stops a trial when the race says so; starts trials in the order of their dealing."""
+    """Hands every result to the race and stops a trial when the race says so; starts trials in the order of their dealing.
+
+    With ``judged`` the workers that wait for the word stop by themselves, and their trial returns: Tune would kill it first, and
+    leave their placement group behind.
+    """
 
     def __init__(self, race: Race, judged: Judged | None = None) -> None:
         super().__init__()
@@ -155,7 +159,7 @@ class Marshal(TrialScheduler):  # type: ignore[misc]
                 stop = self._race.told(job, message)
                 if self._judged is not None and message.get("waits"):
                     self._judged(job, message["rows"][-1]["epoch"], stop)
-                if not stop:
+                if not stop or self._judged is not None:
                     return str(TrialScheduler.CONTINUE)
         return str(TrialScheduler.STOP)
 

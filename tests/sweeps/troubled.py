@@ -1,0 +1,60 @@
+"""A model that makes trouble in mid-training, in the worker that a test wants it in."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+STEP = 6
+"""The forward pass of training in which trouble comes: in the second epoch of four steps each."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Net:
+    """A small network with dropout. ``trouble`` comes in worker ``rank``: ``kill`` and ``raise`` once, ``always`` each time.
+
+    ``poison`` leaves torch's and Python's global state otherwise than it was. Every process that builds it is noted in ``place``.
+    """
+
+    place: str
+    trouble: str = "none"
+    rank: int = 1
+
+    def build(self) -> nn.Module:
+        folder = Path(self.place)
+        (folder / f"{self.trouble}-{os.getpid()}").touch()
+        return _Troubled(folder, self.trouble, self.rank)
+
+
+class _Troubled(nn.Module):
+    def __init__(self, folder: Path, trouble: str, rank: int) -> None:
+        super().__init__()
+        self.folder, self.trouble, self.rank, self.calls = folder, trouble, rank, 0
+        self.layers = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3))
+
+    def forward(self, points: Tensor) -> Tensor:
+        self.calls += self.training
+        if self.training and self.calls == STEP and (dist.get_rank() if dist.is_initialized() else 0) == self.rank:
+            self.make()
+        return self.layers(points)  # type: ignore[no-any-return]
+
+    def make(self) -> None:
+        once = self.folder / f"{self.trouble}.done"
+        if self.trouble == "poison":
+            torch.set_default_dtype(torch.float64)
+            torch.manual_seed(1)
+            random.seed(1)
+        if self.trouble == "always":
+            raise ValueError("this model never trains")
+        if self.trouble in ("kill", "raise") and not once.exists():
+            once.touch()
+            if self.trouble == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise ValueError("a passing fault")
