@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.spec import Sweep
-from trainables import Recipe
+from trainables import FP32, Recipe
 from trainables.describe import plain, text
 from trainables.errors import ConflictError
 
@@ -27,7 +28,18 @@ def rehearse(sweep: Sweep) -> None:
     for recipe in (sweep.corner(level, end) for level in sweep.levels() for end in range(sweep.ends)):
         if plain(recipe.model) not in seen:
             seen.append(plain(recipe.model))
-            _step(sweep, replace(recipe, seed=sweep.heat_seeds()), splits)
+            _step(sweep, _for_a_cpu(sweep, replace(recipe, seed=sweep.heat_seeds())), splits)
+
+
+def _for_a_cpu(sweep: Sweep, recipe: Recipe) -> Recipe:
+    """The recipe as the driver's CPU can try it: a precision that only GPUs have is left to the trials that will have one."""
+    import torch
+
+    gpus = sweep.resources.gpus
+    there = gpus is None and (torch.cuda.is_available() or "RAY_ADDRESS" in os.environ)
+    if (gpus or there) and recipe.precision.unsupported(torch.device("cpu")):
+        return replace(recipe, precision=FP32())
+    return recipe
 
 
 def load(sweep: Sweep) -> Splits:

@@ -18,7 +18,7 @@ from torch import nn
 from analysis.judge import judge
 from analysis.ledger import read_ledger, read_question
 from analysis.records import Stage, Status, TrialRecord
-from sweeps import ASHA, TPE, QuestionError, Random, Sweep, choice, each, log_uniform, uniform
+from sweeps import ASHA, TPE, QuestionError, Random, Resources, Sweep, choice, each, log_uniform, uniform
 from sweeps.engine import ledger as ledgers
 from sweeps.engine import question
 from sweeps.engine.drive import drive, finished
@@ -27,9 +27,10 @@ from sweeps.engine.job import Job, identity, key
 from sweeps.engine.machine import Machine
 from sweeps.engine.programme import Programme
 from sweeps.engine.race import Race
+from sweeps.engine.rehearsal import rehearse
 from sweeps.engine.study import LevelStudy
 from tests.sweeps.small import small, task
-from trainables import EMA, SGD, AdamW, EarlyStopping, Maximise, Recipe, Seeds
+from trainables import EMA, SGD, TF32, AdamW, ConflictError, EarlyStopping, Maximise, PerWorker, Recipe, Seeds
 from trainables.models import MLP
 
 
@@ -567,3 +568,61 @@ def test_two_commands_cannot_work_in_one_folder(tmp_path: Path) -> None:
         pass
     with ledgers.claimed(tmp_path):
         pass
+
+
+def test_a_precision_that_only_gpus_have_is_refused_before_launch_where_there_is_none() -> None:
+    sweep = small(resources=Resources(gpus=0))
+    sweep = replace(sweep, recipe=replace(sweep.recipe, precision=TF32()))
+    with pytest.raises(ConflictError, match="TF32 needs an NVIDIA GPU"):
+        rehearse(sweep)
+    rehearse(replace(sweep, resources=Resources(gpus=1.0)))
+
+
+def compared(**changes: Any) -> Sweep:
+    """Workers as a factor, at one batch for all and at one for each."""
+    recipe = replace(small().recipe, batch_size=each(32, PerWorker(16)), optimizer=SGD(lr=0.1))
+    return small(recipe=recipe, search=None, early_stop=None, resources=Resources(workers=each(1, 2)), **changes)
+
+
+def test_the_number_of_workers_may_be_compared() -> None:
+    sweep = compared()
+    assert [*sweep.factors()] == ["batch_size", "resources.workers"]
+    assert [(level["batch_size"], sweep.workers(level)) for level in sweep.levels()] == [
+        (32, 1),
+        (32, 2),
+        ("PerWorker(samples=16)", 1),
+        ("PerWorker(samples=16)", 2),
+    ]
+    assert (sweep.most_workers, sweep.compares_workers) == (2, True)
+    sweep.check()
+    jobs = [
+        Job.of(sweep, stage=Stage.FINAL, level=level, point=level, seed=1, seeds=sweep.final_seeds(1))
+        for level in sweep.levels()
+    ]
+    assert len({job.id for job in jobs}) == 4
+    assert sweep.resolved(sweep.levels()[3], sweep.final_seeds(1)).effective_batch(2) == 32
+
+
+def test_workers_that_are_not_compared_change_a_trial_only_with_its_batch() -> None:
+    def name(batch: int | PerWorker, workers: int) -> str:
+        sweep = small(recipe=replace(small().recipe, batch_size=batch), resources=Resources(workers=workers))
+        point = {"optimizer.lr": 0.1}
+        return Job.of(sweep, stage=Stage.HEAT, level={}, point=point, seed=0, seeds=sweep.heat_seeds()).id
+
+    assert name(32, 1) == name(32, 2) == name(PerWorker(16), 2)
+    assert name(PerWorker(16), 1) == name(16, 4) != name(32, 1)
+
+
+@pytest.mark.parametrize(
+    ("resources", "said"),
+    [
+        (Resources(workers=0), "resources.workers 0 must be a whole number from 1"),
+        (Resources(workers=each(1, 1.5)), "resources.workers 1.5 must be a whole number from 1"),  # type: ignore[type-var]
+        (Resources(workers=each(1, 1)), "each names 1 more than once"),
+        (Resources(workers=choice(1, 2)), "of the resources only workers can vary, by each"),
+        (Resources(cpus=each(1, 2)), "of the resources only workers can vary, by each"),
+    ],
+)
+def test_workers_that_make_no_sense_are_said(resources: Resources, said: str) -> None:
+    with pytest.raises(QuestionError, match=said):
+        small(resources=resources).check()
