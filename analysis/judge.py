@@ -79,7 +79,7 @@ def judge(question: Question, records: Sequence[TrialRecord], *, confidence: flo
         comparisons=_comparisons(contest),
         speed=compare_speed(contest.levels, question.goal, seeds, alpha=contest.occasion.alpha) if timed else [],
         varied=tuple(question.varied),
-        fixed=(*(what for what in DRAWN if what not in question.varied), "the tuned point"),
+        fixed=(*(what for what in DRAWN if what not in question.varied), _point(question)),
         method=_method(contest),
         looks=contest.occasion.looks,
         smallest_detectable_gap=_smallest_gap(contest),
@@ -89,6 +89,11 @@ def judge(question: Question, records: Sequence[TrialRecord], *, confidence: flo
         scaling=scaling(question, finals, seeds=seeds, alpha=contest.occasion.alpha),
     )
     return replace(verdict, answer=sentence(verdict, seeds=len(seeds), fewest=fewest_seeds(contest.occasion.alpha)))
+
+
+def _point(question: Question) -> str:
+    """What the finals ran at: without a heat nothing was tuned."""
+    return "the recipe" if question.raw.get("trials") == 0 else "the tuned point"
 
 
 def _contest(question: Question, finals: Sequence[Finals], alpha: float) -> Contest:

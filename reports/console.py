@@ -81,17 +81,43 @@ def answer(verdict: Verdict, *, report: Path, links: Links | None = None, consol
     """The answer in one sentence, and where to read on."""
     console = console or Console()
     where = [("report", str(report)), *_where(links)]
+    scaling = _scaling(verdict)
     if not console.is_terminal:
         print(redact(verdict.answer), file=console.file)
+        if scaling is not None:
+            console.print(scaling)
         for name, value in where:
             print(f"{name}: {redact(value)}", file=console.file)
         return
     console.print()
     console.print(Panel(Text(redact(verdict.answer), style="bold"), border_style="green", padding=(1, 2)))
+    if scaling is not None:
+        console.print(scaling)
+        console.print()
     # Outside the frame and not folded, so that a path, a command or an address can be copied whole.
     for name, value in where:
         line = Text(f"{name:<10}", style="dim").append(redact(value), style="not dim")
         console.print(line, soft_wrap=True, highlight=False)
+
+
+def _scaling(verdict: Verdict) -> Table | None:
+    """The figures behind an answer about workers; None for any other."""
+    from reports.scaling import part
+
+    groups = [part(group) for group in verdict.scaling.groups] if verdict.scaling is not None else []
+    if not any(row.n for group in groups for row in group.rows):
+        return None
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("batch", overflow="fold")
+    for name in ("workers", "samples/s", "times as fast", "efficiency", "peak memory"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for group in groups:
+        for place, row in enumerate(group.rows):
+            fast = f"{row.speed_up} {row.speed_up_interval}".strip()
+            memory = row.memory if row.workers == 1 else f"{row.workers} x {row.memory}"
+            named = Text(redact(group.label) if place == 0 else "")
+            table.add_row(named, f"{row.workers}", row.throughput, fast, row.efficiency, memory)
+    return table
 
 
 def _where(links: Links | None) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from analysis.ledger import Question, read_ledger, read_question
 from analysis.records import TrialRecord
 from analysis.redact import redact, redact_all
 from analysis.verdict import Verdict
-from reports import facts, figures, trials
+from reports import facts, figures, scaling, trials
 from reports.bundle import javascript
 from reports.effects import differences, speeds
 from reports.labels import Labels
@@ -41,8 +41,9 @@ def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict,
     labels = Labels.of(question, records, verdict)
     learning = figures.learning(question, records, labels)
     search = figures.search(question, records, labels)
+    scaled = scaling.section(question, verdict, labels)
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    scripts = [javascript(), script] if learning or search else [script]
+    scripts = [javascript(), script] if learning or search or scaled else [script]
     style = _style()
     return (
         _environment()
@@ -61,7 +62,9 @@ def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict,
             target=units.target(question.goal.target, question.goal.metric),
             smallest_gap=_gap(verdict),
             tally=tally(question, records),
+            scaling=scaled,
             levels=level_table(verdict, labels),
+            sought=question.raw.get("trials") != 0,
             against_best=differences(verdict, labels, best_only=True),
             all_pairs=differences(verdict, labels, best_only=False),
             speeds=speeds(verdict, labels, quickest_only=True),
@@ -74,7 +77,7 @@ def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict,
             folded=len(records) > FOLDED,
             differences=facts.differences(question),
             recipe=facts.recipe(question),
-            searched=facts.searched(question),
+            searched=facts.searched(question) if question.raw.get("trials") != 0 else [],
             environment=facts.environment(question, records),
             commands=facts.commands(question, folder),
             links=facts.links(question),

@@ -28,11 +28,11 @@ class Tally:
     @property
     def sentence(self) -> str:
         """How far it is, as one sentence."""
-        heats = f"{self.heats_done} heats"
+        heats = f"{self.heats_done} heats and "
         if self.heats_planned is not None:
-            heats = f"{self.heats_done} of {self.heats_planned} heats"
+            heats = f"{self.heats_done} of {self.heats_planned} heats and " if self.heats_planned else ""
         under_way = f", {self.running} under way" if self.running else ""
-        return f"{heats} and {self.finals_done} of {self.finals_planned} finals are done{under_way}."
+        return f"{heats}{self.finals_done} of {self.finals_planned} finals are done{under_way}."
 
 
 def tally(question: Question, records: Sequence[TrialRecord]) -> Tally:
