@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     plan = _plan(options)
     runs: Runs = {name: [] for name, _, _ in plan}
-    faults: list[str] = []
+    failed: list[str] = []
     loads = []
     for number in range(1, options.rounds + 1):
         for name, variant, trials in plan:
@@ -61,19 +61,20 @@ def main(arguments: Sequence[str]) -> int:
             try:
                 run = measured(variant, trials)
             except FailedError as error:
-                faults.append(str(error))
+                failed.append(str(error))
                 _say(str(error))
                 continue
             runs[name].append(run)
             _say(
                 f"  {run.trial.cpu:.3g} CPU-s and {run.trial.seconds:.3g} s a trial; {run.start.seconds:.3g} s to start"
             )
-    faults += _checked(runs)
-    result = _result(runs, plan, options, faults, loads)
+    differing = _checked(runs)
+    result = _result(runs, plan, options, loads)
+    result |= {"same_training": not differing, "differing": differing, "failed": failed}
     print(json.dumps(result, indent=1, allow_nan=False)) if options.json else _show(result)
-    for fault in faults:
+    for fault in [*failed, *differing]:
         _say(f"WARNING: {fault}")
-    return 1 if faults else 0
+    return 1 if failed or differing else 0
 
 
 def measured(variant: Variant, trials: int) -> Measurement:
@@ -151,7 +152,6 @@ def _result(
     runs: Runs,
     plan: Sequence[tuple[str, Variant, int]],
     options: argparse.Namespace,
-    faults: Sequence[str],
     loads: Sequence[float],
 ) -> dict[str, Any]:
     """All that was found out, as plain values."""
@@ -172,8 +172,6 @@ def _result(
         "driver_cpu_per_trial_rounds": _driver(runs, DRIVER, "rounds"),
         "driver_cpu_per_trial_without_mlflow_rounds": _driver(runs, UNTRACKED, "rounds"),
         "variants": variants,
-        "same_training": not faults,
-        "faults": [*faults],
         "concurrency": 1,
         "rounds": options.rounds,
         "command": shlex.join(["python", "-m", "benchmarks.trial_cost", *options.given]),

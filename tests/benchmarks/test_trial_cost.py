@@ -30,7 +30,8 @@ def test_the_smallest_run() -> None:
     assert set(asked.split()) <= result.keys()
     assert result["driver_cpu_per_trial"].keys() == {"10", "100", "1000"}
     assert result["variants"].keys() == set(names)
-    assert result["faults"] == []
+    assert result["same_training"]
+    assert result["failed"] == []
     for entry in result["variants"].values():
         for part in ("start", "per_trial"):
             assert entry[part]["cpu_seconds"]["median"] > 0
