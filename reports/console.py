@@ -57,8 +57,9 @@ def plan(
     grid.add_row("task", Text(f"{task}: {goal}"))
     if differences:
         grid.add_row("recipe", Text(", ".join(f"{name} {value}" for name, value in differences)))
-    grid.add_row("levels", Text(", ".join(levels)))
-    grid.add_row("heats", f"{heats} = {len(levels)} x {heats_per_level}, up to {epochs} epochs each")
+    grid.add_row("levels", Text(("; " if any("," in label for label in levels) else ", ").join(levels)))
+    if heats:
+        grid.add_row("heats", f"{heats} = {len(levels)} x {heats_per_level}, up to {epochs} epochs each")
     grid.add_row("finals", f"{finals} = {len(levels)} x {seeds} seeds, {epochs} epochs each")
     if done:
         grid.add_row("there already", f"{done} of {heats + finals} trials")
@@ -229,8 +230,11 @@ class LiveTable:
 
     def _line(self, now: float) -> str:
         progress = self._progress
+        heats = (
+            f"heats {progress.done(Stage.HEAT)}/{progress.planned(Stage.HEAT)}" if progress.planned(Stage.HEAT) else ""
+        )
         parts = [
-            f"{units.seconds(now - self._begun)}: heats {progress.done(Stage.HEAT)}/{progress.planned(Stage.HEAT)}",
+            heats,
             f"finals {progress.done(Stage.FINAL)}/{progress.planned(Stage.FINAL)}",
             f"{progress.running} running",
         ]
@@ -238,7 +242,7 @@ class LiveTable:
         if best is not None:
             parts.append(f"best validation {units.value(best.best, self._metric)} ({best.label})")
         parts += [self._to_go(now)]
-        return ", ".join(part for part in parts if part)
+        return f"{units.seconds(now - self._begun)}: {', '.join(part for part in parts if part)}"
 
     def _to_go(self, now: float) -> str:
         left = self._progress.left(now - self._paced) if self._paced is not None else None
@@ -267,7 +271,8 @@ class LiveTable:
     def _levels(self, standings: Sequence[Standing]) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         table.add_column("level", overflow="ellipsis", no_wrap=True, max_width=32)
-        for name in ("heats", "stopped", "running", f"best val {self._metric}", "finals"):
+        sought = self._progress.planned(Stage.HEAT) > 0
+        for name in (*(("heats", "stopped") if sought else ()), "running", f"best val {self._metric}", "finals"):
             table.add_column(name, justify="right", no_wrap=True)
         troubled = any(standing.diverged or standing.lost for standing in standings)
         if troubled:
@@ -277,8 +282,8 @@ class LiveTable:
             leads = best is not None and standing.label == best.label
             cells: list[Text | str] = [
                 Text(standing.label, style="bold" if leads else ""),
-                f"{standing.heats}/{self._progress.heats_per_level}",
-                f"{standing.stopped}" if standing.stopped else "",
+                *([f"{standing.heats}/{self._progress.heats_per_level}"] if sought else []),
+                *([f"{standing.stopped}" if standing.stopped else ""] if sought else []),
                 f"{standing.running}" if standing.running else "",
                 Text(units.value(standing.best, self._metric) if standing.best is not None else "", "bold" * leads),
                 f"{standing.finals}/{self._progress.seeds}",

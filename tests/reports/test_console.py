@@ -100,6 +100,43 @@ def test_a_terminal_gets_a_table_that_fits(width: int) -> None:
     assert shown.count("\x1b[?25h") == 1  # the cursor is back, and once
 
 
+@pytest.mark.parametrize("console", [log(), terminal()])
+def test_without_a_search_there_is_no_word_of_heats(console: Console) -> None:
+    live = LiveTable(
+        levels=("1 worker", "2 workers"),
+        heats_per_level=0,
+        seeds=1,
+        epochs=6,
+        metric="accuracy",
+        mode="max",
+        console=console,
+    )
+    finals = [record for record in planted_records({16: [0.9]}) if record.stage is Stage.FINAL]
+    records = [replace(r, level={"resources.workers": w}) for r in finals for w in (1, 2)]
+    for record in records:
+        live.started(record)
+        live.ended(record)
+    live.close()
+    plan(
+        sweep="scaling",
+        task="digits",
+        goal="highest accuracy",
+        levels=("256, 1 worker", "256, 2 workers"),
+        heats_per_level=0,
+        seeds=8,
+        epochs=6,
+        concurrency=1,
+        seconds=None,
+        measured=False,
+        console=console,
+    )
+    shown = written(console)
+    assert "heats" not in shown
+    assert "stopped" not in shown
+    assert "256, 1 worker; 256, 2 workers" in shown
+    assert "2 workers" in shown
+
+
 def test_an_interruption_gives_the_terminal_back() -> None:
     console = terminal()
 
