@@ -10,12 +10,14 @@ from trainables import AdamW, Cosine, PerWorker, Recipe
 from trainables.models import MLP
 from trainables.tasks import digits
 
+BATCHES: tuple[int | PerWorker, ...] = (256, PerWorker(128))  # shared by all: strong scaling; for each: weak
+
 sweep = Sweep(
     name="scaling",
     task=digits,
     recipe=Recipe(
         model=MLP(widths=(512, 512)),
-        batch_size=each(256, PerWorker(128)),  # shared by all workers: strong scaling; as much for each: weak scaling
+        batch_size=each(*BATCHES),
         optimizer=AdamW(lr=1e-3),
         schedule=Cosine(warmup=0.1),
         epochs=20,
