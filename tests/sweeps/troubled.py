@@ -26,18 +26,19 @@ class Net:
     place: str
     trouble: str = "none"
     rank: int = 1
+    dropout: float = 0.2
 
     def build(self) -> nn.Module:
         folder = Path(self.place)
         (folder / f"{self.trouble}-{os.getpid()}").touch()
-        return _Troubled(folder, self.trouble, self.rank)
+        return _Troubled(folder, self.trouble, self.rank, self.dropout)
 
 
 class _Troubled(nn.Module):
-    def __init__(self, folder: Path, trouble: str, rank: int) -> None:
+    def __init__(self, folder: Path, trouble: str, rank: int, dropout: float) -> None:
         super().__init__()
         self.folder, self.trouble, self.rank, self.calls = folder, trouble, rank, 0
-        self.layers = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3))
+        self.layers = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 3))
 
     def forward(self, points: Tensor) -> Tensor:
         self.calls += self.training
