@@ -176,7 +176,11 @@ def _sizes(cluster: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _instances(cluster: Mapping[str, Any]) -> Iterator[str]:
-    """Node types of EC2, and where the shared folder comes from on machines that are new each time."""
+    """Node types of EC2, one region, and where the shared folder comes from on machines that are new each time."""
+    region, zones = cluster["provider"].get("region", ""), cluster["provider"].get("availability_zone", "")
+    files = re.findall(r"\.efs\.([\w-]+)\.amazonaws\.com", _text(cluster, "initialization_commands", "setup_commands"))
+    for other in sorted({*(zone.strip()[:-1] for zone in zones.split(",") if zone.strip()), *files} - {region}):
+        yield f"provider: the region is {region}, and a zone or the file system is in {other}"
     for name, kind in cluster["available_node_types"].items():
         machine = kind["node_config"]
         if unknown := sorted(set(machine) - RUN_INSTANCES):

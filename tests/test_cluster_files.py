@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from tests.cluster_checks import GPU, cluster_complaints, kubernetes_complaints
+from tests.cluster_checks import GPU, cluster_complaints, environment, kubernetes_complaints
 
 ROOT = Path(__file__).resolve().parents[1]
 CLUSTERS = ("cluster.yaml", "cluster-local.yaml")
@@ -94,6 +95,21 @@ def test_the_environment_reaches_a_login_shell(name: str, tmp_path: Path) -> Non
     assert there["PYTHONPATH"] == f"{tmp_path}/regatta"
     assert there["PATH"].startswith(f"{tmp_path}/regatta-venv/bin:")
     assert (tmp_path / ".bashrc").read_text().count("regatta-env") == 1
+
+
+def test_ray_is_started_with_what_a_sweep_would_set() -> None:
+    """A sweep sets these where it starts Ray itself; on a cluster the nodes' processes read them before any sweep."""
+    names = ("RAY_worker_niceness", "RAY_memory_monitor_refresh_ms", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO")
+    code = f"import os; from sweeps.engine.lanes.solo import _quiet; _quiet(); print([os.environ[n] for n in {names}])"
+    bare = {"PATH": os.environ["PATH"]}
+    said = subprocess.run([sys.executable, "-c", code], env=bare, check=True, cwd=ROOT, capture_output=True, text=True)
+    for name in CLUSTERS:
+        there = environment(read(name))
+        assert str([there.get(key) for key in names]) == said.stdout.strip(), name
+    spec = read("kuberay.yaml")[2]["spec"]
+    for pod in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+        there = {entry["name"]: entry.get("value") for entry in pod["template"]["spec"]["containers"][0]["env"]}
+        assert str([there.get(key) for key in names]) == said.stdout.strip()
 
 
 def rewritten(key: str, old: str, new: str) -> Break:
@@ -178,6 +194,9 @@ OF_AWS: dict[str, Break] = {
         "available_node_types", "head", "node_config", "InstanceMarketOptions", {"MarketType": "spot"}
     ),
     "nothing mounts /shared": put("initialization_commands", []),
+    "the region is eu-west-1": put("provider", "region", "eu-west-1"),
+    "a zone or the file system is in us-east-2": put("provider", "availability_zone", "us-west-2a, us-east-2b"),
+    "the file system is in eu-north-1": rewritten("initialization_commands", "efs.us-west-2", "efs.eu-north-1"),
 }
 
 
