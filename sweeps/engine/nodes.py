@@ -107,11 +107,11 @@ def conflicts(nodes: Sequence[Answer], driver: Answer, folder: Path) -> list[str
 
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
-    """Where Tune and Train keep files of their own for as long as a sweep runs: in the sweep's folder when there are several nodes.
+    """Where Tune and Train keep files of their own for as long as a sweep runs: in the sweep's folder on a cluster.
 
-    They check that all workers see that place.
+    They check that all workers see that place, also those of nodes that come later.
     """
-    if not _several():
+    if "RAY_ADDRESS" not in os.environ:
         with TemporaryDirectory(prefix="regatta-tune-") as place:
             yield Path(place)
         return
