@@ -59,6 +59,14 @@ class _Trial:
     again: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Hopeless:
+    """A state in which the sweep cannot go on; another one begins a new wait, since something moved."""
+
+    cause: str
+    since: float
+
+
 class Watchdog:
     """Follows a sweep's trials and looks at its cluster from a thread of its own; a context manager around the run.
 
@@ -86,7 +94,7 @@ class Watchdog:
         self._trials: dict[str, _Trial] = {}
         self._longest = 0.0
         self._gone_before: Sequence[str] | None = None
-        self._hopeless: float | None = None
+        self._hopeless: _Hopeless | None = None
         self._unheard: float | None = None
         self._asked: threading.Thread | None = None
         self._words: str | None = None
@@ -113,9 +121,10 @@ class Watchdog:
 
     def started(self, record: TrialRecord) -> None:
         """A trial starts, or goes on."""
-        which = f"seed {record.seed}" if record.stage is Stage.FINAL else f"heat {record.number}"
+        which = f"s{record.seed}" if record.stage is Stage.FINAL else f"t{record.number or 0:03d}"
+        label = f"{units.level(record.level, record.sweep)} {record.stage.value} {which}"
         with self._lock:
-            self._trials[record.id] = _Trial(f"{units.level(record.level, record.sweep)}/{which}", self._clock())
+            self._trials[record.id] = _Trial(label, self._clock())
 
     def reported(self, record_id: str, row: Mapping[str, Any]) -> None:
         """An epoch of it has ended."""
@@ -152,8 +161,9 @@ class Watchdog:
             return
         self._unheard = None
         cause = hopeless(scene, self._kind, self._growth) if everything else None
-        self._hopeless = None if cause is None else now if self._hopeless is None else self._hopeless
-        if self._hopeless is not None and now - self._hopeless >= self._limits.hopeless:
+        if cause is None or self._hopeless is None or self._hopeless.cause != cause:
+            self._hopeless = None if cause is None else _Hopeless(cause, now)
+        if self._hopeless is not None and now - self._hopeless.since >= self._limits.hopeless:
             self._stop(f"{_who(silent, now)}, and nothing can change that: {cause}")
         elif due:
             for trial in silent:

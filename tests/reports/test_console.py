@@ -200,3 +200,18 @@ def test_markup_in_a_level_is_text() -> None:
     live = table(console, Clock(), ("[red]16[/red]",))
     live.close()
     assert "[red]16[/red]" in written(console)
+
+
+def test_a_note_stands_above_the_table_or_on_a_line_of_its_own() -> None:
+    text = "No word from 64 final s3 [not markup], http://user:secret@host/"
+    console = log()
+    with table(console, Clock()) as live:
+        live.note(text)
+    assert written(console) == "No word from 64 final s3 [not markup], http://…@host/\n"
+    console = terminal()
+    live = table(console, Clock())
+    live.note(text)
+    live.close()
+    shown = Text.from_ansi(written(console)).plain
+    assert shown.index("No word from 64 final s3 [not markup]") < shown.rindex("0 of 12 trials")
+    assert "secret" not in shown
