@@ -14,6 +14,7 @@ from sweeps.engine import capacity, cluster
 from sweeps.engine.capacity import MOST_AT_ONCE, PROXIES, Fit, Growth, Node, bundle, fit, room, settled, slots
 from tests.sweeps.small import small
 
+ROOT = Path(__file__).resolve().parents[2]
 GIB = float(2**30)
 
 
@@ -194,6 +195,26 @@ def test_kuberays_description_of_a_cluster_reads_the_same() -> None:
     found = cluster.growth(_derive_autoscaling_config_from_ray_cr(described))
     ((kind, number),) = found.kinds
     assert (kind.name, kind.holds["CPU"], kind.holds["GPU"], number, found.most) == ("gpu", 4, 2, 3, 3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_shipped_cluster_files_say_what_can_come() -> None:
+    import yaml  # type: ignore[import-untyped]
+    from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
+    from ray.autoscaler._private.util import prepare_config
+
+    aws, local = (yaml.safe_load((ROOT / name).read_text()) for name in ("cluster.yaml", "cluster-local.yaml"))
+    (described,) = (
+        part for part in yaml.safe_load_all((ROOT / "kuberay.yaml").read_text()) if part["kind"] == "RayCluster"
+    )
+    described["metadata"].setdefault("namespace", "default")
+    for found in (
+        cluster.growth(prepare_config(aws)),
+        cluster.growth(_derive_autoscaling_config_from_ray_cr(described)),
+    ):
+        head = Node(name="head", holds={"memory": 1e10}, head=True)
+        assert fit(settled(Resources(workers=2), [head], found), [head], found).grown == found.most // 2 > 0
+    assert cluster.growth(prepare_config(local)).machines == tuple(local["provider"]["worker_ips"])
 
 
 @pytest.mark.parametrize(
