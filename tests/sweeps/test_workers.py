@@ -6,6 +6,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -174,8 +175,12 @@ def groups() -> list[dict[str, Any]]:
 
 
 def train_workers() -> list[int]:
-    processes = psutil.Process().children(recursive=True)
-    return [process.pid for process in processes if "RayTrainWorker" in " ".join(process.cmdline())]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # one that has just ended
+            if "RayTrainWorker" in " ".join(process.cmdline()):
+                found.append(process.pid)
+    return found
 
 
 def gone(deadline_seconds: float = 60.0) -> bool:
