@@ -249,7 +249,7 @@ def test_resources_that_ray_takes_are_none(resources: Resources) -> None:
 def growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A real cluster of a head with what Ray takes for two GPUs, and a file that says what else can come."""
     import ray
-    import yaml  # type: ignore[import-untyped]
+    import yaml
     from ray.cluster_utils import Cluster
 
     file = tmp_path / "bootstrap.yaml"
