@@ -75,8 +75,10 @@ class _Crews:
     def __enter__(self) -> None:
         self._manager.start()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._over.set()
+        if kind is not None:
+            return  # nobody is asked to go home: leaving Ray ends them, and it may not answer any more
         ray.get(self._broker.close.remote())
         self._manager.join()
         for thread in self._threads.values():
