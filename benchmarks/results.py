@@ -35,13 +35,17 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
-    """One run of a variant: until its first trial had ended, each of the others, after the last; ``driver`` is the part of
-    ``trial.cpu`` that the first process used itself, where the marks come from there."""
+    """One run of a variant: until its first trial had ended, each of the others, after the last.
+
+    ``driver`` is the part of ``trial.cpu`` that the process used itself which made the marks; ``tenths`` is the same for each tenth
+    of the trials, where there are enough of them.
+    """
 
     start: Cost
     trial: Cost
     after: Cost
     driver: float
+    tenths: Sequence[float]
     outcomes: Sequence[Outcome]
 
 

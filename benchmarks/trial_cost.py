@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ from benchmarks.variants import DRIVER, UNTRACKED, VARIANTS, Variant  # noqa: E4
 
 DRIVEN = (10, 100, 1000)
 """Trials of the sweeps whose driver is looked at."""
+
+TENTHS_FROM = 100
+"""Trials from which a sweep is looked at in tenths."""
 
 QUICK_TRIALS = 2
 LIMIT_SECONDS = 1800.0
@@ -65,9 +69,8 @@ def main(arguments: Sequence[str]) -> int:
                 _say(str(error))
                 continue
             runs[name].append(run)
-            _say(
-                f"  {run.trial.cpu:.3g} CPU-s and {run.trial.seconds:.3g} s a trial; {run.start.seconds:.3g} s to start"
-            )
+            cost = f"{run.trial.cpu:.3g} CPU-s and {run.trial.seconds:.3g} s a trial"
+            _say(f"  {cost}, {run.start.cpu:.3g} CPU-s and {run.start.seconds:.3g} s to start")
     differing = _checked(runs)
     result = _result(runs, plan, options, loads)
     result |= {"same_training": not differing, "differing": differing, "failed": failed}
@@ -92,21 +95,29 @@ def measured(variant: Variant, trials: int) -> Measurement:
             raise FailedError(
                 f"{variant.name} ended with status {used.status} after {len(lines)} of {trials} trials:\n{tail}"
             )
-        return _measurement(used, lines)
+        return measurement(used, lines)
 
 
-def _measurement(used: Measured, lines: Sequence[str]) -> Measurement:
+def measurement(used: Measured, lines: Sequence[str]) -> Measurement:
     """Costs between the marks: wall time by the marks' own clock."""
     first, last = used.marks[0], used.marks[-1]
-    begun, ended = json.loads(lines[0]), json.loads(lines[-1])
-    more = len(lines) - 1
+    told = [json.loads(line) for line in lines]
+    begun, ended, more = told[0], told[-1], len(told) - 1
+    driver = [line["process_cpu"] for line in told]
     return Measurement(
         start=Cost(cpu=first.cpu, seconds=first.wall),
         trial=Cost(cpu=(last.cpu - first.cpu) / more, seconds=(ended["monotonic"] - begun["monotonic"]) / more),
         after=Cost(cpu=used.end.cpu - last.cpu, seconds=used.end.wall - last.wall),
-        driver=(ended["process_cpu"] - begun["process_cpu"]) / more,
+        driver=(driver[-1] - driver[0]) / more,
+        tenths=_tenths(driver) if len(driver) >= TENTHS_FROM else [],
         outcomes=[Outcome.of(line) for line in lines],
     )
+
+
+def _tenths(driver: Sequence[float]) -> list[float]:
+    """CPU-seconds a trial in each tenth of a sweep, from those used when each trial had ended."""
+    ends = [round(part * (len(driver) - 1) / 10) for part in range(11)]
+    return [(driver[end] - driver[begin]) / (end - begin) for begin, end in pairwise(ends)]
 
 
 def _environment() -> dict[str, str]:
@@ -171,6 +182,8 @@ def _result(
         "driver_cpu_per_trial_without_mlflow": _driver(runs, UNTRACKED, "median"),
         "driver_cpu_per_trial_rounds": _driver(runs, DRIVER, "rounds"),
         "driver_cpu_per_trial_without_mlflow_rounds": _driver(runs, UNTRACKED, "rounds"),
+        "driver_cpu_per_trial_by_tenth_of_1000": _by_tenth(runs, DRIVER),
+        "driver_cpu_per_trial_by_tenth_of_1000_without_mlflow": _by_tenth(runs, UNTRACKED),
         "variants": variants,
         "concurrency": 1,
         "rounds": options.rounds,
@@ -194,6 +207,14 @@ def _driver(runs: Runs, driver: Variant, what: str) -> dict[str, Any]:
     }
 
 
+def _by_tenth(runs: Runs, driver: Variant) -> list[float] | None:
+    """Medians over the rounds for each tenth of the longest sweep: they rise where a trial costs more the more there were."""
+    measured = runs.get(f"{driver.name}/{DRIVEN[-1]}")
+    return (
+        [Spread.of(tenth).median for tenth in zip(*(run.tenths for run in measured), strict=True)] if measured else None
+    )
+
+
 def _machine(loads: Sequence[float]) -> dict[str, Any]:
     """Where this ran; ``load`` is what else was going on: the greatest load average before a run, whose own trace is in it."""
     from sweeps.engine.machine import Machine
@@ -208,7 +229,7 @@ def _show(result: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 132)
+    console = Console(width=None if sys.stdout.isatty() else 160)
     table = Table(title=f"A trial, one at a time: median of {result['rounds']} rounds (least to greatest)")
     for column in ("", "CPU-s a trial", "s a trial", "CPU-s to start", "s to start", "trials"):
         table.add_column(column, justify="left" if not column else "right", no_wrap=True)
@@ -229,6 +250,10 @@ def _show(result: Mapping[str, Any]) -> None:
         ]
         if cells:
             console.print(f"{name}, ms: {'; '.join(cells)}", highlight=False)
+    tenths = result["driver_cpu_per_trial_by_tenth_of_1000_without_mlflow"]
+    if tenths:
+        shown = ", ".join(f"{1000 * value:.1f}" for value in tenths)
+        console.print(f"without MLflow, by tenth of {DRIVEN[-1]} trials, ms: {shown}", highlight=False)
     machine, versions = result["machine"], result["versions"]
     console.print(
         f"{machine['cpu']}, {machine['cores']} cores, load up to {machine['load']:.1f}; "
@@ -238,6 +263,8 @@ def _show(result: Mapping[str, Any]) -> None:
 
 
 def _cell(spread: Mapping[str, Any]) -> str:
+    if len(spread["rounds"]) == 1:
+        return f"{spread['median']:.3g}"
     return f"{spread['median']:.3g} ({spread['min']:.3g} to {spread['max']:.3g})"
 
 

@@ -19,6 +19,7 @@ def run(cpu: float, seconds: float) -> Measurement:
         trial=Cost(cpu=cpu, seconds=seconds),
         after=Cost(cpu=0.0, seconds=0.0),
         driver=cpu / 2,
+        tenths=[],
         outcomes=[OUTCOME],
     )
 

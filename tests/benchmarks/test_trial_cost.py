@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.trial_cost import FailedError, measured
+from benchmarks.cost import Measured, Point
+from benchmarks.trial_cost import FailedError, measured, measurement
 from benchmarks.variants import VARIANTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +37,24 @@ def test_the_smallest_run() -> None:
         for part in ("start", "per_trial"):
             assert entry[part]["cpu_seconds"]["median"] > 0
             assert entry[part]["seconds"]["median"] > 0
+
+
+def test_what_the_first_trial_took_is_start() -> None:
+    """A hundred trials of 0.5 CPU-s and 2 s each, of which the driver's part is 0.1 s, and 0.2 s in the last tenth."""
+    outcome = {"lr": 1e-3, "seed": 0, "steps": 85, "train_loss": 0.5, "val_loss": 0.4}
+    driver = [7 + 0.1 * number + 0.1 * max(0, number - 90) for number in range(101)]
+    lines = [
+        json.dumps({"monotonic": 500 + 2.0 * number, "process_cpu": cpu, "outcome": outcome})
+        for number, cpu in enumerate(driver)
+    ]
+    points = [Point(wall=10 + 2.0 * number, cpu=20 + 0.5 * number) for number in range(101)]
+    found = measurement(Measured(status=0, marks=points, end=Point(wall=213.0, cpu=74.0)), lines)
+    assert (found.start.cpu, found.start.seconds) == (20, 10)
+    assert (found.trial.cpu, found.trial.seconds) == (0.5, 2.0)
+    assert (found.after.cpu, found.after.seconds) == (4.0, 3.0)
+    assert found.driver == pytest.approx(0.11)
+    assert found.tenths == pytest.approx([0.1] * 9 + [0.2])
+    assert len(found.outcomes) == 101
 
 
 def test_a_variant_that_fails_is_told_with_its_log() -> None:
