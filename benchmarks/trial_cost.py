@@ -236,7 +236,8 @@ def _show(result: Mapping[str, Any]) -> None:
     for entry in result["variants"].values():
         cells = [_cell(entry[part][unit]) for part in ("per_trial", "start") for unit in ("cpu_seconds", "seconds")]
         table.add_row(entry["says"], *cells, str(entry["trials"]))
-    console.print(table)
+    if result["variants"]:
+        console.print(table)
     for name in (name for name, value in result.items() if "_vs_" in name and value is not None):
         goal = result["goals"].get(name)
         aim = f", goal at least {goal['at_least']:g}: {'met' if goal['met'] else 'missed'}" if goal else ""
