@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -49,13 +50,13 @@ class Progress:
     metric: str
     mode: str
     _trials: dict[str, _Trial] = field(default_factory=dict)
+    _settled: Counter[Stage] = field(default_factory=Counter)
 
     def began(self, record: TrialRecord) -> None:
         """A trial starts, or goes on from the epochs that its history holds."""
         at = max((int(row.get("epoch", 0)) for row in record.history), default=0)
-        self._trials[record.id] = _Trial(
-            label=self._label(record), stage=record.stage, status=Status.RUNNING, epochs=at, before=at
-        )
+        trial = _Trial(label=self._label(record), stage=record.stage, status=Status.RUNNING, epochs=at, before=at)
+        self._put(record.id, trial)
 
     def told(self, record_id: str, row: Row) -> None:
         """An epoch of a trial has ended; one of a trial that never began is no one's and left out."""
@@ -74,7 +75,7 @@ class Progress:
         )
         trial.best = None if known is None else known.best
         self._score(trial, number(record.metrics.get(f"val/{self.metric}")))
-        self._trials[record.id] = trial
+        self._put(record.id, trial)
 
     def standings(self) -> list[Standing]:
         """Each level as it stands, in order."""
@@ -83,7 +84,7 @@ class Progress:
 
     def done(self, stage: Stage) -> int:
         """Trials of this stage that need not be run again."""
-        return sum(trial.status.settled for trial in self._trials.values() if trial.stage is stage)
+        return self._settled[stage]
 
     def planned(self, stage: Stage) -> int:
         """Trials of this stage that the sweep asks for."""
@@ -133,6 +134,14 @@ class Progress:
             lost=sum(trial.status.lost for trial in own),
             best=(max(values) if self.mode == "max" else min(values)) if values else None,
         )
+
+    def _put(self, record_id: str, trial: _Trial) -> None:
+        """Note a trial; what has settled is counted along, since it is asked for at every epoch of a long sweep."""
+        known = self._trials.get(record_id)
+        if known is not None:
+            self._settled[known.stage] -= known.status.settled
+        self._settled[trial.stage] += trial.status.settled
+        self._trials[record_id] = trial
 
     def _score(self, trial: _Trial, value: float | None) -> None:
         if value is None:
