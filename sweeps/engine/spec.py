@@ -123,7 +123,7 @@ class Sweep:
     @property
     def most_workers(self) -> int:
         """Workers of the largest trial."""
-        return max(self.workers(level) for level in self.levels())
+        return max((self.workers(level) for level in self.levels()), default=1)
 
     def searched(self) -> dict[str, space.Hole]:
         """The searched holes by path."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,7 +16,9 @@ LAST = {"rows": [], "status": "completed", "reason": None, "error": None}
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(work, 20))
+    # In a thread: the main one may have a loop of its own, a browser's.
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        pool.submit(asyncio.run, asyncio.wait_for(work, 20)).result()
 
 
 def test_a_job_goes_to_all_workers_of_a_crew_and_its_words_to_the_trial() -> None:

@@ -34,9 +34,12 @@ SEED_OF_A_STOP = 2
 
 @pytest.fixture(scope="module", autouse=True)
 def ray_is_up() -> Iterator[None]:
-    solo.start(Resources(workers=2))
-    yield
-    solo.stop()
+    # Ray settles once in a process whether it asks for a token; that it does is tested where commands are run.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        solo.start(Resources(workers=2))
+        yield
+        solo.stop()
 
 
 def raced(sweep: Sweep, folder: Path, lane: str, *, workers: int = 1, concurrency: int = 1) -> dict[str, TrialRecord]:

@@ -48,6 +48,8 @@ def start(resources: Resources) -> tuple[Resources, capacity.Fit]:
     joins = "RAY_ADDRESS" in os.environ
     if not ray.is_initialized():
         ray.init(
+            # Not whatever else runs on this machine, which Ray would join unasked.
+            address=None if joins else "local",
             num_cpus=None if joins else len(os.sched_getaffinity(0)),
             include_dashboard=False if not joins else None,
             log_to_driver=False,
