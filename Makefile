@@ -2,18 +2,22 @@
 # make test    set up and run the tests
 # make check   lint, types, tests
 # make bench   the benchmarks
+# make test-cluster   `ray up` and `ray submit` on three machines made of namespaces; needs root, and says so
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test check lint types bench setup clean
+.PHONY: demo test test-cluster check lint types bench setup clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python sweeps/batch_size.py
 
 test: $(VENV)/.developing
 	$(BIN)/python -m pytest
+
+test-cluster: $(VENV)/.developing
+	$(BIN)/python -m pytest tests/cluster/submitting.py -n 0 -s -rs --timeout 1800
 
 check: lint types test
 
