@@ -117,10 +117,15 @@ def measure(
     """Run a command to the end of its last process; its output goes to ``log``.
 
     Processes that outlive the command by ``linger`` seconds are ended. The command itself is after ``limit`` seconds; its status is
-    then that of the signal. This process must have no other children meanwhile.
+    then that of the signal. Raises RuntimeError when this process has children already: they would be counted, and ended.
     """
-    _reaper(True)
     tree = Tree()
+    if others := tree.living():
+        raise RuntimeError(
+            f"measure: this process has other children ({', '.join(map(str, others))}), which would be counted and ended;"
+            " call it from a process of its own"
+        )
+    _reaper(True)
     points: list[Point] = []
     begun = time.monotonic()
     with log.open("ab") as output:
