@@ -22,7 +22,8 @@ import yaml  # type: ignore[import-untyped]
 
 from analysis.ledger import read_ledger
 from sweeps.engine.machine import source_hash
-from tests.cluster.rig import HEAD, HOME, ROOT, WORKERS, Done, Machine, Rig, absent, forbidden, rig
+from tests.cluster.machine import HOME, Done, Machine
+from tests.cluster.rig import HEAD, ROOT, WORKERS, Rig, absent, forbidden, rig
 
 SHARED, VENV = Path("/shared"), "regatta-venv"
 """What the shipped file takes for granted."""
