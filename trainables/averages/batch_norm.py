@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 def refresh(module: nn.Module, batches: Callable[[], Iterator[tuple[Tensor, ...]]]) -> None:
     """Set the statistics of all BatchNorm layers to their means over ``batches()``, each an input (tensors [B, ...]), in place.
 
-    Every batch counts alike, as in ``torch.optim.swa_utils.update_bn``. The other layers are as in evaluation, so that the statistics
-    fit what the layers will see and dropout draws nothing. A single sample after larger batches is left out: it may hold too little
-    to have a variance. A module without such layers asks for no batch. All modes are put back.
+    Every batch counts alike, as in ``torch.optim.swa_utils.update_bn``. The other layers are as in evaluation, so that the
+    statistics fit what will come to them, and dropout draws nothing. A single sample after larger batches is left out: it may hold
+    too little to have a variance. A module without such layers asks for no batch. All modes are put back.
     """
     import torch
     from torch.nn.modules.batchnorm import _BatchNorm

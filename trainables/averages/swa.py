@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class SWA:
     """The plain mean of the weights at the ends of the run's last ``epochs`` epochs (Izmailov et al., 2018).
 
-    Before those, the module that is validated holds the weights as they are at each epoch's end. The statistics of BatchNorm layers
-    do not belong to averaged weights: they are measured anew with a pass over the training set, in those epochs and with such layers
-    only. Other buffers are the last epoch's. A run that is stopped before its last epochs has nothing averaged.
+    Before those, the module that is validated holds the weights as they are at each epoch's end. The statistics of BatchNorm
+    layers do not belong to averaged weights: they are measured anew by a pass over the training set, in those epochs and with such
+    layers only. Other buffers are the last epoch's. A run that is stopped before its last epochs has nothing averaged.
     """
 
     epochs: int = 5
