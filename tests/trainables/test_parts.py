@@ -6,15 +6,10 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from trainables import (
     BF16,
-    EMA,
     FP16,
     FP32,
     FP64,
@@ -23,83 +18,15 @@ from trainables import (
     ClipNorm,
     Clips,
     ClipValue,
-    Constant,
-    Cosine,
     CrossEntropy,
     MeanSquaredError,
     accuracy,
 )
-from trainables.averages import Averaged
 from trainables.metrics import absolute_error
 from trainables.models import MLP
 from trainables.precision import Precision
 from trainables.recipe import Part
 from trainables.task import Shape
-
-
-def network() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)).double()
-
-
-def stepped(module: nn.Module, optimizer: torch.optim.Optimizer, number: int) -> None:
-    x = torch.sin(torch.arange(24, dtype=torch.float64).reshape(6, 4) + number)
-    optimizer.zero_grad()
-    module(x).square().mean().backward()
-    optimizer.step()
-
-
-def test_cosine_without_warm_up_is_torch_s() -> None:
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
-    scheduler = CosineAnnealingLR(optimizer, T_max=20, eta_min=0.1)
-    for step in range(20):
-        assert Cosine(floor=0.1)(step / 20) == pytest.approx(scheduler.get_last_lr()[0], abs=1e-12)
-        optimizer.step()
-        scheduler.step()
-
-
-@given(st.floats(0, 0.99), st.floats(0, 1), st.floats(0, 1))
-def test_schedules_stay_between_nothing_and_the_peak(warmup: float, floor: float, progress: float) -> None:
-    for schedule in (Cosine(warmup=warmup, floor=floor), Constant(warmup=warmup)):
-        assert -1e-12 <= schedule(progress) <= 1 + 1e-12
-    assert Constant(warmup=warmup)(1.0) == 1.0
-    assert Cosine(warmup=warmup, floor=floor)(1.0) == pytest.approx(floor, abs=1e-9)
-
-
-def test_warm_up_rises_evenly_and_meets_the_cosine() -> None:
-    schedule = Cosine(warmup=0.2)
-    assert [schedule(p) for p in (0.0, 0.05, 0.1, 0.2)] == pytest.approx([0.0, 0.25, 0.5, 1.0])
-
-
-def test_ema_without_warm_up_is_torch_s() -> None:
-    module = network()
-    optimizer = SGD(lr=0.1, momentum=0.9).build(module.parameters())
-    mine: Averaged = EMA(decay=0.9, warmup=False).build(module)
-    theirs = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
-    for number in range(8):
-        stepped(module, optimizer, number)
-        mine.update()
-        theirs.update_parameters(module)
-    floating = {name: value for name, value in mine.module.state_dict().items() if value.is_floating_point()}
-    for name, value in floating.items():
-        torch.testing.assert_close(value, theirs.module.state_dict()[name], rtol=0, atol=1e-12)
-
-
-def test_ema_s_warm_up_follows_its_formula_and_survives_a_reload() -> None:
-    module = nn.Linear(1, 1, bias=False).double()
-    average: Averaged = EMA(decay=0.99).build(module)
-    value = module.weight.item()
-    expected = value
-    for update in range(1, 40):
-        module.weight.data.fill_(value + update)
-        average.update()
-        decay = min(0.99, (1 + update) / (10 + update))
-        expected = decay * expected + (1 - decay) * (value + update)
-        if update == 20:
-            state = average.state()
-            average = EMA(decay=0.99).build(module)
-            average.load(state)
-    assert average.module.state_dict()["weight"].item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_clip_norm_reports_the_norm_before() -> None:
@@ -137,9 +64,6 @@ def test_the_mlp_takes_its_sizes_from_the_data() -> None:
 @pytest.mark.parametrize(
     ("part", "said"),
     [
-        (Cosine(warmup=1.0), "warmup 1.0"),
-        (Cosine(floor=2.0), "floor 2.0"),
-        (EMA(decay=1.0), "decay 1.0"),
         (ClipNorm(-1.0), "ClipNorm -1.0"),
         (ClipValue(0.0), "ClipValue 0.0"),
         (Clips(ClipValue(0.5), ClipNorm(-1.0)), "ClipNorm -1.0"),
