@@ -154,6 +154,15 @@ def test_swa_measures_batch_norm_s_statistics_on_the_averaged_weights() -> None:
     assert norm.momentum == momentum
 
 
+def test_swa_leaves_the_statistics_of_frozen_layers_alone() -> None:
+    """A frozen part is in evaluation mode while the rest is trained."""
+    module = network()
+    module[1].eval()
+    average = SWA(epochs=9).build(module)
+    average.epoch_ended(1, EPOCHS, untouched)
+    same(average.module, module)
+
+
 def test_swa_s_pass_over_the_data_draws_nothing_and_stands_a_single_sample() -> None:
     """Dropout in it would take numbers from the generator that training draws from."""
     module = network()

@@ -36,8 +36,8 @@ class Averaged(Protocol):
     def epoch_ended(self, epoch: int, epochs: int, batches: Callable[[], Iterator[tuple[Tensor, ...]]]) -> None:
         """Epoch ``epoch`` (from 1) of ``epochs`` has been trained, and is validated next.
 
-        ``batches()`` goes through the training inputs without their targets, each [B, ...], in batches that the module can be
-        trained on; an average that does not need them does not ask.
+        ``batches()`` goes through the training inputs without their targets, each [B, ...], in a drawn order: batches of one class
+        each would vary too little. All workers get the same. An average that does not need them does not ask.
         """
         ...
 

@@ -22,7 +22,7 @@ class SWA:
 
     Before those, the module that is validated holds the weights as they are at each epoch's end. The statistics of BatchNorm
     layers do not belong to averaged weights: they are measured anew by a pass over the training set, in those epochs and with such
-    layers only. Other buffers are the last epoch's. A run that is stopped before its last epochs has nothing averaged.
+    layers only; frozen ones keep theirs. Other buffers are the last epoch's. A run that is stopped before has nothing averaged.
     """
 
     epochs: int = 5
@@ -43,6 +43,7 @@ class _Mean:
         self.settings = settings
         self.module = copy.deepcopy(module).requires_grad_(False)
         self.averaged = 0
+        self._source = module
         self._weights = Pairs.between(self.module.parameters(), module.parameters())
         self._buffers = Pairs.between(self.module.buffers(), module.buffers())
 
@@ -60,7 +61,7 @@ class _Mean:
         else:
             self._weights.copy()
         self.averaged += 1
-        batch_norm.refresh(self.module, batches)
+        batch_norm.refresh(self.module, batch_norm.learning(self.module, self._source), batches)
 
     def state(self) -> dict[str, Any]:
         return {"averaged": self.averaged, "module": self.module.state_dict()}
