@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -10,7 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
+from tests.trainables.small import recipe, task
+from trainables import Splits
 from trainables.averages import EMA, SWA, Average, Averaged
+from trainables.fit import fit
 from trainables.recipe import Part
 
 MEMBERS: list[Any] = [EMA(decay=0.9), EMA(decay=0.9, warmup=False), SWA(epochs=1), SWA(epochs=2), SWA(epochs=9)]
@@ -200,6 +205,58 @@ def test_no_pass_over_the_data_without_batch_norm(settings: Average) -> None:
 def test_ema_never_goes_over_the_data(settings: Average) -> None:
     module = network()
     trained(module, settings.build(module), inputs=untouched)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Normed:
+    """Two inputs, three classes, BatchNorm and dropout between."""
+
+    def build(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3))
+
+
+def by_class(seed: int) -> Splits:
+    """The set in the order of its classes, as a stratified split leaves it."""
+    splits = task.data(seed)
+    order = splits.train[-1].argsort(stable=True)
+    return replace(splits, train=tuple(tensor[order] for tensor in splits.train))
+
+
+def test_fit_validates_and_resumes_swa() -> None:
+    """What is validated is the mean of the weights at the last epochs' ends, with statistics of its own, also after a resume."""
+    asked = recipe(model=Normed(), average=SWA(epochs=3), epochs=5, batch_size=14)
+    ordered = replace(task, data=by_class)
+    ends: list[list[Tensor]] = []
+    states: list[Any] = []
+    for epoch in fit(ordered, asked):
+        run = epoch.run
+        states.append(copy.deepcopy(run.state()))
+        ends.append([p.detach().clone() for p in run.module.parameters()])
+        averaged = ends[2:] or ends[-1:]
+        for deployed, *values in zip(run.deployed.parameters(), *averaged, strict=True):
+            torch.testing.assert_close(deployed, torch.stack(values).mean(0), rtol=0, atol=1e-12)
+        raw, mine = run.module.state_dict()["1.running_mean"], run.deployed.state_dict()["1.running_mean"]
+        assert torch.equal(raw, mine) == (epoch.epoch < 3)
+        assert (epoch.metrics["val/loss"] == epoch.metrics["val/loss_raw"]) == (epoch.epoch < 3)
+    for after in (2, 4):
+        *_, last = fit(ordered, asked, state=states[after - 1])
+        for name, value in run.deployed.state_dict().items():
+            assert torch.equal(value, last.run.deployed.state_dict()[name]), name
+
+
+def test_fit_measures_swa_s_statistics_whatever_the_order_of_the_data() -> None:
+    """Batches of one class each would have variances far below the set's."""
+    asked = recipe(model=Normed(), average=SWA(epochs=1), epochs=1, batch_size=300)
+    many = replace(task, data=lambda seed: repeated(by_class(seed), 20))
+    (epoch,) = fit(many, asked)
+    first = epoch.run.deployed.get_submodule("0")(epoch.run.splits.train[0])
+    statistics = epoch.run.deployed.get_submodule("1").state_dict()
+    assert ((statistics["running_mean"] - first.mean(0)) / first.std(0)).abs().max() < 0.1
+    torch.testing.assert_close(statistics["running_var"], first.var(0), rtol=0.1, atol=0.0)
+
+
+def repeated(splits: Splits, times: int) -> Splits:
+    return replace(splits, train=tuple(tensor.repeat_interleave(times, 0) for tensor in splits.train))
 
 
 @every

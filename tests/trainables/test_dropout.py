@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.trainables.small import recipe, task
 from trainables.dropout import DropoutRamp, apply
+from trainables.fit import fit
 from trainables.recipe import Part
 
 
@@ -88,6 +92,32 @@ def test_all_of_a_model_are_found_and_counted() -> None:
     rates = [part.p for part in model.modules() if isinstance(part, nn.Dropout)]
     assert rates == [0.25] * 5
     assert apply(nn.Linear(2, 2), 0.5) == 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watched:
+    """A wide layer with dropout after it; the share of zeros in each training batch is noted."""
+
+    noted: list[float]
+
+    def build(self) -> nn.Module:
+        def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:  # noqa: ARG001
+            if layer.training:
+                self.noted.append((output == 0).double().mean().item())
+
+        module = nn.Sequential(nn.Linear(2, 64), nn.Dropout(0.9), nn.Linear(64, 3))
+        module[1].register_forward_hook(note)
+        return module
+
+
+def test_fit_drops_by_the_ramp_and_logs_the_rate() -> None:
+    noted: list[float] = []
+    rates = []
+    for epoch in fit(task, recipe(model=Watched(noted=noted), dropout=DropoutRamp(start=0.6, end=0.0), epochs=4)):
+        rates.append(epoch.run.history[-1]["dropout"])
+        assert sum(noted) / len(noted) == pytest.approx(rates[-1], abs=0.05)
+        noted.clear()
+    assert rates == pytest.approx([0.6, 0.4, 0.2, 0.0])
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, float("nan")])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
 import torch
 from torch import nn
 
+from tests.trainables.small import recipe, task
+from trainables import SGD, ClipNorm
+from trainables.fit import fit
 from trainables.noise import GradientNoise
 from trainables.recipe import Part
+from trainables.run import Run
 
 SHAPES = ((300, 40), (50,), (20, 10, 5))
 
@@ -67,6 +72,27 @@ def test_parameters_without_gradient_are_passed_over() -> None:
     assert trained.grad.abs().min() > 0
     GradientNoise()([frozen], 0, 0)
     assert frozen.grad is None
+
+
+def test_fit_adds_it_after_the_clip_and_repeats_it_after_a_resume() -> None:
+    """With a clip to almost nothing, SGD's first steps are the noise alone."""
+    noise = GradientNoise(eta=1.0)
+    asked = recipe(optimizer=SGD(lr=0.1), noise=noise, clip=ClipNorm(1e-12), batch_size=61, epochs=4)
+    run = Run.start(task, asked, splits=None, device=torch.device("cpu"))
+    expected = [parameter.detach().clone() for parameter in run.parameters]
+    for step in range(4):
+        made = [nn.Parameter(value) for value in expected]
+        for parameter in made:
+            parameter.grad = torch.zeros_like(parameter)
+        noise(made, step, asked.seeds.order)
+        expected = [value - 0.1 * parameter.grad for value, parameter in zip(expected, made, strict=True)]  # type: ignore[operator]
+    begun = fit(task, asked)
+    next(begun)
+    state = copy.deepcopy(next(begun).run.state())
+    for epochs in (begun, fit(task, asked, state=state)):
+        *_, last = epochs
+        for parameter, value in zip(last.run.parameters, expected, strict=True):
+            torch.testing.assert_close(parameter.detach(), value, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from tests.trainables.small import recipe, task
+from trainables.fit import fit
 from trainables.recipe import Part
 from trainables.scaling import LinearScaling, Scaling, SquareRootScaling
 
@@ -33,6 +35,14 @@ def test_what_each_rule_keeps(scaling: Scaling, moment: int) -> None:
         steps = 16 // batch_size
         kept.append((-weight.detach().mean() * steps if moment == 1 else weight.detach().var()).item())
     assert kept[1] == pytest.approx(kept[0], rel=0.02)
+
+
+def test_fit_scales_the_optimizer_s_lr() -> None:
+    """By the effective batch, not by the micro-batch."""
+    for scaling, factor in ((LinearScaling(64), 0.25), (SquareRootScaling(64), 0.5)):
+        epoch = next(fit(task, recipe(batch_size=16, micro_batch=4, scaling=scaling)))
+        assert epoch.lr == pytest.approx(0.1 * factor)
+        assert [group["lr"] for group in epoch.run.optimizer.param_groups] == [epoch.lr]
 
 
 @pytest.mark.parametrize("part", [LinearScaling(0), SquareRootScaling(-1), LinearScaling(2.5)])  # type: ignore[arg-type]

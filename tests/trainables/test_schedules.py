@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -149,6 +150,21 @@ def test_plateau_warms_up_whatever_the_history() -> None:
     after = Plateau(factor=0.5, patience=0, warmup=0.2).after([{"val/loss": 1.0}] * 2, Minimise("loss"))
     assert [after(progress) for progress in (0.0, 0.1, 0.2, 1.0)] == [0.0, 0.25, 0.5, 0.5]
     assert list(after.conflicts()) == []
+
+
+def test_fit_follows_a_plateau_also_after_a_resume() -> None:
+    """Too large an lr: accuracy stands still, and every epoch without an improvement costs a factor."""
+    asked = recipe(schedule=Plateau(factor=0.5, patience=0, warmup=0.05), epochs=10)
+    states: list[Any] = []
+    for epoch in fit(task, asked):
+        history = epoch.run.history
+        expected = asked.schedule.after(history[:-1], task.goal)(1.0)  # type: ignore[attr-defined]
+        assert epoch.lr == pytest.approx(0.1 * expected, abs=1e-15)
+        states.append(copy.deepcopy(epoch.run.state()))
+    seen = [row["lr"] for row in history]
+    assert len(set(seen)) > 2
+    resumed = [epoch.lr for epoch in fit(task, asked, state=states[5])]
+    assert resumed == seen[6:]
 
 
 @every
