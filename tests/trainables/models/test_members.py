@@ -14,6 +14,7 @@ from torch import nn
 from tests.trainables.models.members import CASES, SEQUENCES, Case, gradients
 from trainables import models
 from trainables.models import parameters
+from trainables.modules import freeze, recompute
 from trainables.recipe import Adaptable, Part
 from trainables.seeds import seeded
 from trainables.task import Shape
@@ -107,6 +108,23 @@ def test_its_repeated_parts_are_called_blocks(case: Case) -> None:
         block.register_forward_hook(lambda _, given, out: seen.append(len(given) + isinstance(out, torch.Tensor)))
     module(case.batch(2))
     assert seen == [2] * case.blocks
+
+
+@everyone
+def test_its_blocks_can_be_recomputed_and_frozen_by_name(case: Case) -> None:
+    """Gradients are as before, dropout included; what is frozen has none."""
+    plain, recomputed = case.built().train(), case.built().train()
+    recompute(recomputed, ["blocks.*"])
+    for module in (plain, recomputed):
+        with seeded(CPU, "dropout", 3):
+            module(case.batch(8)).square().sum().backward()
+    for (name, mine), (_, theirs) in zip(gradients(recomputed), gradients(plain), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12, msg=name)
+    frozen = case.built().train()
+    freeze(frozen, ["blocks.0.*"])
+    frozen(case.batch(8)).square().sum().backward()
+    idle = {name for name, gradient in gradients(frozen) if gradient is None}
+    assert idle == {name for name, _ in gradients(frozen) if name.startswith("blocks.0.")} != set()
 
 
 @pytest.mark.parametrize("case", with_dropout.values(), ids=with_dropout)
