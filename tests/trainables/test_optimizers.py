@@ -299,6 +299,21 @@ def test_the_fused_kernel_is_used_where_there_is_one(settings: Optimizer) -> Non
             assert (group["fused"], group["foreach"]) == (False, True)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@every
+def test_a_gpu_steps_as_a_cpu_does(settings: Any) -> None:
+    a, b = network(), network().cuda()
+    first, second = settings.build(a.parameters()), settings.build(b.parameters())
+    for number in range(10):
+        stepped(a, first, number)
+        for p, q in zip(a.parameters(), b.parameters(), strict=True):
+            assert p.grad is not None
+            q.grad = p.grad.cuda()
+        second.step()
+    for p, q in zip(a.parameters(), b.parameters(), strict=True):
+        torch.testing.assert_close(p, q.cpu(), rtol=0, atol=1e-11)
+
+
 @every
 def test_fit_trains_and_resumes_with_it(settings: Any) -> None:
     """Ends below the loss it started from, by much; and a run resumed in the middle is the undisturbed one, bit for bit."""
