@@ -1,16 +1,35 @@
 """One training run: recipe, task and loop. Needs torch and numpy alone; the settings are importable without loading either."""
 
-from trainables.averages import EMA
+from trainables.augment import Augmentations, FrameDelay, Mirror, Noise
+from trainables.averages import EMA, SWA
 from trainables.clip import ClipNorm, Clips, ClipValue
+from trainables.compiled import Compile
+from trainables.curriculum import Curriculum
+from trainables.dropout import DropoutRamp
 from trainables.errors import ConflictError
-from trainables.losses import CrossEntropy, MeanSquaredError
+from trainables.losses import (
+    BinaryCrossEntropy,
+    Constraint,
+    CrossEntropy,
+    Focal,
+    Huber,
+    MeanSquaredError,
+    Quantile,
+    SampleWeighted,
+    Sum,
+    TemporalDifference,
+)
 from trainables.metrics import absolute_error, accuracy
-from trainables.optimizers import SGD, AdamW
+from trainables.micro_batch import Auto
+from trainables.noise import GradientNoise
+from trainables.optimizers import LAMB, SGD, Adam, AdamW, RAdam, RMSprop
 from trainables.plan import Plan
 from trainables.precision import BF16, FP16, FP32, FP64, TF32
 from trainables.recipe import PerWorker, Recipe
-from trainables.schedules import Constant, Cosine
+from trainables.scaling import LinearScaling, SquareRootScaling
+from trainables.schedules import Constant, Cosine, Exponential, OneCycle, Plateau, Step, WarmRestarts
 from trainables.seeds import Seeds
+from trainables.split import Holdout, KFold, WalkForward
 from trainables.stopping import EarlyStopping
 from trainables.task import Maximise, Minimise, Shape, Splits, Task
 
@@ -20,27 +39,59 @@ __all__ = [
     "FP16",
     "FP32",
     "FP64",
+    "LAMB",
     "SGD",
+    "SWA",
     "TF32",
+    "Adam",
     "AdamW",
+    "Augmentations",
+    "Auto",
+    "BinaryCrossEntropy",
     "ClipNorm",
     "ClipValue",
     "Clips",
+    "Compile",
     "ConflictError",
     "Constant",
+    "Constraint",
     "Cosine",
     "CrossEntropy",
+    "Curriculum",
+    "DropoutRamp",
     "EarlyStopping",
+    "Exponential",
+    "Focal",
+    "FrameDelay",
+    "GradientNoise",
+    "Holdout",
+    "Huber",
+    "KFold",
+    "LinearScaling",
     "Maximise",
     "MeanSquaredError",
     "Minimise",
+    "Mirror",
+    "Noise",
+    "OneCycle",
     "PerWorker",
     "Plan",
+    "Plateau",
+    "Quantile",
+    "RAdam",
+    "RMSprop",
     "Recipe",
+    "SampleWeighted",
     "Seeds",
     "Shape",
     "Splits",
+    "SquareRootScaling",
+    "Step",
+    "Sum",
     "Task",
+    "TemporalDifference",
+    "WalkForward",
+    "WarmRestarts",
     "absolute_error",
     "accuracy",
 ]

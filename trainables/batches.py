@@ -18,7 +18,12 @@ def shuffled(tensors: Tensors, size: int, generator: torch.Generator) -> Iterato
     """Batches of ``size`` samples in an order drawn from ``generator``; the last holds what is left over."""
     import torch
 
-    order = torch.randperm(len(tensors[0]), generator=generator).to(tensors[0].device)
+    return picked(tensors, size, torch.randperm(len(tensors[0]), generator=generator))
+
+
+def picked(tensors: Tensors, size: int, order: torch.Tensor) -> Iterator[Tensors]:
+    """Batches of ``size`` samples in the order of their indices, [N]; the last holds what is left over."""
+    order = order.to(tensors[0].device)
     block = size * max(1, BLOCK // size)
     for chosen in order.split(block):  # type: ignore[no-untyped-call]
         yield from split(tuple(tensor.index_select(0, chosen) for tensor in tensors), size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LAST, BEST = "last.pt", "best.pt"
 
 
-def checkpointed(epochs: Iterable[Epoch], folder: Path) -> Iterator[Epoch]:
+def checkpointed(epochs: Iterable[Epoch], folder: Path) -> Generator[Epoch]:
     """Keep ``last.pt`` (the whole state) after every epoch, and ``best.pt`` (the weights) where validation improved.
 
     The best is written first: a crash between the two repeats the epoch and writes the same best again. The first of

@@ -26,29 +26,32 @@ def evaluate(
     size: int,
     world: World | None = None,
 ) -> dict[str, float]:
-    """The loss and each metric, averaged over all samples.
+    """The loss, divided by what it counts, and each metric averaged over all samples.
 
     Sums run on the device in double precision and come over in one copy; each of several workers takes its part of the set. The
     module's training mode is put back.
     """
     import torch
 
+    from trainables.losses import weighed
     from trainables.world import World
 
     world = world or World()
-    functions = {"loss": loss, **metrics}
     device = tensors[0].device
-    sums = torch.zeros(len(functions), dtype=torch.float64, device=device)
+    sums = torch.zeros(2 + len(metrics), dtype=torch.float64, device=device)
     training = module.training
     module.eval()
     with torch.inference_mode():
         for *inputs, target in split(world.part(tensors), size):
             with precision.autocast(device):
                 output = module(*inputs)
-                values = [function(output, target) for function in functions.values()]
-            sums += torch.stack([total(value, len(target)).double() for value in values])
+                values = [total(metric(output, target), len(target)) for metric in metrics.values()]
+                values += weighed(loss, output, target)
+            sums += torch.stack([value.double() for value in values])
     module.train(training)
-    return dict(zip(functions, (world.total(sums) / len(tensors[-1])).tolist(), strict=True))
+    *totals, lost, weight = world.total(sums).tolist()
+    averages = (value / len(tensors[-1]) for value in totals)
+    return {"loss": lost / weight if weight else 0.0, **dict(zip(metrics, averages, strict=True))}
 
 
 def total(value: Tensor, samples: int) -> Tensor:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from trainables.batches import parts, shuffled
-from trainables.evaluate import evaluate, total
+from trainables.augment import augmented
+from trainables.batches import picked
+from trainables.compiled import warm
+from trainables.evaluate import evaluate
+from trainables.gradients import accumulate
+from trainables.micro_batch import Auto
 from trainables.run import Run
 from trainables.seeds import generator, seeded
 from trainables.telemetry import Meter
@@ -20,7 +23,7 @@ from trainables.world import World
 
 if TYPE_CHECKING:
     from trainables.recipe import Recipe
-    from trainables.task import Splits, Task, Tensors
+    from trainables.task import Splits, Task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,8 +62,11 @@ def fit(
     if state is not None:
         run.load(state)
     meter = Meter(run.device)
+    if recipe.compile is not None:
+        with meter.phase("compile"), recipe.precision.arithmetic():
+            warm(run)
     while run.epoch < recipe.epochs:
-        run.epoch += 1
+        run.begin_epoch()
         drawing = seeded(run.device, run.seeds.order, run.epoch, *run.world.stream)
         with meter.phase("train"), recipe.precision.arithmetic(), drawing:
             trained = _train(run)
@@ -70,7 +76,7 @@ def fit(
             if improved:
                 metrics |= _evaluated(run, "test")
         seconds = meter.read()
-        run.history.append(_row(run, metrics, meter))
+        run.history.append(_row(run, metrics, meter, seconds))
         yield Epoch(
             epoch=run.epoch,
             step=run.step,
@@ -84,20 +90,24 @@ def fit(
 
 
 def _train(run: Run) -> dict[str, float]:
-    """One pass over the training set: accumulate, unscale, clip, step, average, schedule, in this order.
+    """One pass over the training set: accumulate, unscale, clip, add noise, step, average, schedule, in this order.
 
     A step that the scaler skips has its samples counted and nothing else: weights, average and schedule stay where they are.
     """
     recipe, plan, world, optimizer = run.recipe, run.plan, run.world, run.optimizer
     first = run.step
-    run.replica.train()
     loss_sum = torch.zeros((), device=run.device, dtype=torch.float64)
-    norm_sum = torch.zeros((), device=run.device, dtype=torch.float64)
-    for batch in shuffled(run.splits.train, plan.batch_size, generator(run.seeds.order, run.epoch)):
-        loss_sum += _accumulate(run, batch)
+    weight_sum, norm_sum = torch.zeros_like(loss_sum), torch.zeros_like(loss_sum)
+    batches = picked(run.splits.train, plan.batch_size, run.order())
+    for batch in augmented(batches, recipe.augment, generator("augment", run.seeds.order, run.epoch)):
+        summed, weight = accumulate(run, batch)
+        loss_sum += summed
+        weight_sum += weight
         if run.scaler.unscale(optimizer):
             if recipe.clip is not None:
                 norm_sum += recipe.clip(run.parameters)
+            if recipe.noise is not None:
+                recipe.noise(run.parameters, run.step, run.seeds.order)
             run.schedule()
             optimizer.step()
             if run.average is not None:
@@ -106,73 +116,58 @@ def _train(run: Run) -> dict[str, float]:
         optimizer.zero_grad()
         run.samples += len(batch[-1])
     world.settle(run.buffers)
-    trained = {"train/loss": float(world.total(loss_sum)) / plan.samples}
+    trained = {"train/loss": float(world.total(loss_sum) / weight_sum.clamp(min=torch.finfo(torch.float64).tiny))}
     if recipe.clip is not None and run.step > first:
         trained["train/grad_norm"] = float(norm_sum) / (run.step - first)
     return trained
 
 
-def _accumulate(run: Run, batch: Tensors) -> Tensor:
-    """Add the gradient of the batch's mean loss, micro-batch by micro-batch; the sum of this worker's losses comes back."""
-    share = run.world.part(batch)
-    if len(share[-1]) == 0:
-        return _attend(run, batch)
-    # The workers' gradients are averaged, which takes out their number again.
-    scale = run.world.size / len(batch[-1])
-    micro_batches = list(parts(share, run.plan.micro_batch))
-    summed = torch.zeros((), device=run.device, dtype=torch.float64)
-    for number, (*inputs, target) in enumerate(micro_batches, start=1):
-        with nullcontext() if number == len(micro_batches) else run.world.apart(run.replica):
-            with run.recipe.precision.autocast(run.device):
-                loss = total(run.loss(run.replica(*inputs), target), len(target))
-            run.scaler.scale(loss * scale).backward()  # type: ignore[no-untyped-call]
-        summed += loss.detach()
-    return summed
-
-
-def _attend(run: Run, batch: Tensors) -> Tensor:
-    """Take part in a step without a sample of one's own: one of the others', with weight zero."""
-    run.replica.eval()  # one sample is too few for BatchNorm in training, and must not enter its statistics
-    *inputs, target = (tensor[:1] for tensor in batch)
-    with run.recipe.precision.autocast(run.device):
-        loss = total(run.loss(run.replica(*inputs), target), 1)
-    run.scaler.scale(loss * 0.0).backward()  # type: ignore[no-untyped-call]
-    run.replica.train()
-    return torch.zeros((), device=run.device, dtype=torch.float64)
-
-
 def _measure(run: Run) -> dict[str, float]:
-    """Validation of the weights that would be used, and of the raw ones beside an average."""
-    measured = _evaluated(run, "val")
+    """Validation of the weights that would be used, on every validation set, and of the raw ones beside an average."""
+    if run.average is not None:
+        run.average.epoch_ended(run.epoch, run.plan.epochs, lambda: _inputs(run))
+    measured: dict[str, float] = {}
+    for name in ("val", *(f"val_{name}" for name in run.splits.more)):
+        measured |= _evaluated(run, name)
     if run.average is not None:
         measured |= {f"{name}_raw": value for name, value in _evaluated(run, "val", raw=True).items()}
     return measured
 
 
+def _inputs(run: Run) -> Iterator[tuple[Tensor, ...]]:
+    """The training inputs in this epoch's order; as they lie they may be sorted by class."""
+    for *inputs, _ in picked(run.splits.train, run.evaluation_batch, run.order()):
+        yield tuple(inputs)
+
+
 def _evaluated(run: Run, name: str, *, raw: bool = False) -> dict[str, float]:
-    tensors: tuple[Tensor, ...] = run.splits.val if name == "val" else run.splits.test
     values = evaluate(
         run.module if raw else run.deployed,
-        tensors,
+        run.splits.named()[name],
         loss=run.loss,
         metrics=run.task.metrics,
         precision=run.recipe.precision,
-        size=run.plan.evaluation_batch,
+        size=run.evaluation_batch,
         world=run.world,
     )
     return {f"{name}/{metric}": value for metric, value in values.items()}
 
 
-def _row(run: Run, metrics: Mapping[str, float], meter: Meter) -> dict[str, Any]:
+def _row(run: Run, metrics: Mapping[str, float], meter: Meter, seconds: Mapping[str, float]) -> dict[str, Any]:
     """The history's row: what the ledger keeps of an epoch. Costs are sums since the run began, over all its attempts."""
     before = run.history[-1] if run.history else {}
     used = _of_all(run, meter.used())
     sums = {name: before.get(name, 0.0) + value for name, value in used.items()}
-    skipped = {"skipped_steps": run.scaler.skipped} if run.scaler.skipped else {}
+    special = {
+        "skipped_steps": run.scaler.skipped or None,
+        "micro_batch": run.micro_batch if isinstance(run.recipe.micro_batch, Auto) else None,
+        "dropout": run.rate,
+        "compile_seconds": seconds.get("compile"),
+    }
     return {
         "epoch": run.epoch,
         "step": run.step,
-        **skipped,
+        **{name: value for name, value in special.items() if value is not None},
         "samples": run.samples,
         "lr": run.lr,
         **sums,

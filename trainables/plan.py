@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trainables.micro_batch import Auto
+
 if TYPE_CHECKING:
     from trainables.recipe import Recipe
 
@@ -15,7 +17,7 @@ class Plan:
     """Counts that follow from a recipe, the number of training samples and of workers.
 
     The last batch of an epoch holds what is left over and is not dropped; its gradient is the mean over its own samples.
-    ``batch_size`` is over all workers, ``micro_batch`` what one of them holds at a time.
+    ``batch_size`` is over all workers, ``micro_batch`` what one of them holds at a time, or starts with when it is found.
     """
 
     samples: int
@@ -29,10 +31,11 @@ class Plan:
         """The plan of this recipe over ``samples`` training samples. A batch larger than the set is the whole set."""
         batch_size = min(recipe.effective_batch(workers), samples)
         share = math.ceil(batch_size / workers)
+        asked = recipe.micro_batch.first if isinstance(recipe.micro_batch, Auto) else recipe.micro_batch
         return cls(
             samples=samples,
             batch_size=batch_size,
-            micro_batch=min(recipe.micro_batch or share, share),
+            micro_batch=min(asked or share, share),
             epochs=recipe.epochs,
             workers=workers,
         )
@@ -52,10 +55,14 @@ class Plan:
         """Micro-batches of one worker in a full step."""
         return math.ceil(math.ceil(self.batch_size / self.workers) / self.micro_batch)
 
-    @property
-    def evaluation_batch(self) -> int:
-        """Samples in an evaluation batch: no activations are kept, so twice the micro-batch fits; small ones are not worth it."""
-        return max(2 * self.micro_batch, 256)
+    def sizes(self, micro_batch: int) -> set[int]:
+        """Sizes of the micro-batches that a worker meets in an epoch."""
+        batches = {self.batch_size, self.samples % self.batch_size or self.batch_size}
+        shares = {
+            share for batch in batches for share in (batch // self.workers, math.ceil(batch / self.workers)) if share
+        }
+        parts = {(share, math.ceil(share / micro_batch)) for share in shares}
+        return {size for share, count in parts for size in (share // count, math.ceil(share / count)) if size}
 
     def progress(self, step: int) -> float:
         """Progress in the middle of step ``step`` (from 0): above 0 and below 1."""

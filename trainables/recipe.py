@@ -6,20 +6,36 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from trainables.augment import Augmentation
 from trainables.averages import Average
 from trainables.clip import Clip
+from trainables.compiled import Compile
+from trainables.curriculum import Curriculum
+from trainables.dropout import DropoutRamp
 from trainables.errors import ConflictError
+from trainables.hooks import Hook
 from trainables.losses import Loss
+from trainables.micro_batch import Auto
+from trainables.noise import GradientNoise
 from trainables.optimizers import AdamW, Optimizer
 from trainables.precision import FP32, Precision
+from trainables.scaling import Scaling
 from trainables.schedules import Constant, Schedule
 from trainables.seeds import Seeds
+from trainables.split import Split
 from trainables.stopping import EarlyStopping
 
 if TYPE_CHECKING:
     from torch import nn
 
     from trainables.task import Shape
+
+
+PARTS = (
+    *("optimizer", "schedule", "scaling", "average", "precision", "clip", "noise"),
+    *("dropout", "augment", "curriculum", "split", "compile", "stop"),
+)
+"""The fields that hold a part or None."""
 
 
 @runtime_checkable
@@ -66,23 +82,37 @@ class Recipe:
     """How one model is trained.
 
     ``batch_size`` is the effective batch: samples per optimizer step over all workers; ``PerWorker(64)`` lets it grow with their
-    number, which changes what is learned. ``micro_batch`` is what one device holds
-    at a time (None: the whole share of a worker); the gradient is the exact mean over the effective batch either way.
-    ``loss`` None means the task's. ``average`` weights, when there are any, are the ones validated, kept and judged.
-    ``seed`` is one number for initialisation, order and split alike, or ``Seeds`` to name each.
+    number, which changes what is learned. ``micro_batch`` is what one device holds at a time (None: the whole share of a worker,
+    ``Auto()``: as much as fits); the gradient is the exact mean over the effective batch either way. ``scaling`` takes the
+    optimizer's lr as that of a reference batch. ``loss`` None means the task's. ``average`` weights, when there are any, are the
+    ones validated, kept and judged. ``noise`` is added to the clipped gradients, ``dropout`` sets the rate of the model's dropout
+    layers as the run goes on, ``augment`` changes training batches, ``curriculum`` starts with easy samples, ``split`` divides
+    the task's training and validation samples anew. ``freeze`` and ``recompute`` name parameters and submodules by patterns such
+    as ``blocks.0.*``: not trained, and without activations kept for the backward pass. ``hooks`` are one's own code around the
+    epochs. ``seed`` is one number for initialisation, order and split alike, or ``Seeds`` to name each.
     """
 
     model: Model
     batch_size: int | PerWorker = 64
-    micro_batch: int | None = None
+    micro_batch: int | Auto | None = None
     epochs: int = 20
     optimizer: Optimizer = AdamW()
     schedule: Schedule = Constant()
+    scaling: Scaling | None = None
     loss: Loss | None = None
     average: Average | None = None
     precision: Precision = FP32()
     clip: Clip | None = None
+    noise: GradientNoise | None = None
+    dropout: DropoutRamp | None = None
+    augment: Augmentation | None = None
+    curriculum: Curriculum | None = None
+    split: Split | None = None
+    freeze: tuple[str, ...] = ()
+    recompute: tuple[str, ...] = ()
+    compile: Compile | None = None
     stop: EarlyStopping | None = None
+    hooks: tuple[Hook, ...] = ()
     seed: int | Seeds = 0
 
     @property
@@ -102,19 +132,33 @@ class Recipe:
             yield from self.batch_size.conflicts()
         elif not isinstance(self.batch_size, int) or self.batch_size < 1:
             yield f"batch_size {self.batch_size} must be a whole number from 1; 64 is a usual start"
-        elif self.micro_batch is not None and not 1 <= self.micro_batch <= self.batch_size:
+        elif isinstance(self.micro_batch, int) and not 1 <= self.micro_batch <= self.batch_size:
             yield (
                 f"micro_batch {self.micro_batch} must lie between 1 and batch_size {self.batch_size}; "
-                "None takes the whole batch at once"
+                "None takes the whole batch at once, Auto() as much as fits"
             )
         if not isinstance(self.epochs, int) or self.epochs < 1:
             yield f"epochs {self.epochs} must be a whole number from 1"
-        for name in ("optimizer", "schedule", "average", "precision", "clip", "stop"):
+        for name in PARTS:
             part = getattr(self, name)
             if part is not None:
                 yield from _part_conflicts(name, part)
+        for name, part in (("model", self.model), ("loss", self.loss), ("micro_batch", self.micro_batch)):
+            if isinstance(part, Part):
+                yield from _part_conflicts(name, part)
         if not isinstance(self.model, Model):
             yield f"model {self.model!r} has no build(); give MLP(widths=(128, 128)), or a class of your own with build()"
+        for name in ("freeze", "recompute"):
+            if isinstance(getattr(self, name), str):
+                yield f'{name} is a text; write a tuple of patterns, such as {name}=("{getattr(self, name)}",)'
+        for hook in self.hooks:
+            if not callable(hook):
+                yield f"hooks holds {hook!r}, which cannot be called; give generator functions over the epochs"
+        if self.compile is not None and self.dropout is not None:
+            yield (
+                "compile and dropout: a rate that changes with every epoch is compiled anew each time; "
+                "take one of the two, or a fixed rate in the model"
+            )
 
     def check(self) -> None:
         """Raises ConflictError with all conflicts at once; returns when there is none."""

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
+from trainables import dropout
 from trainables.averages import Averaged
 from trainables.errors import ConflictError
 from trainables.losses import Loss
+from trainables.micro_batch import Auto
+from trainables.modules import freeze, recompute
 from trainables.plan import Plan
 from trainables.recipe import Adaptable, Part, Recipe
 from trainables.scaler import Scaler
-from trainables.seeds import Seeds, seeded
+from trainables.schedules import Reactive, Schedule
+from trainables.seeds import Seeds, generator, seeded
+from trainables.split import Split
 from trainables.task import Splits, Task
 from trainables.world import World, idle_parameters
 
-FORMAT = 1
+FORMAT = 2
 """Version of the state's layout."""
 
 
@@ -29,7 +35,8 @@ class Run:
 
     ``history`` has one row an epoch. ``replica`` is the module as it is called in training, where gradients meet those of the other
     workers. ``deployed`` are the weights that are validated, kept and judged. ``step`` counts the optimizer's steps; ``samples``
-    also counts those of steps that the scaler skipped.
+    also counts those of steps that the scaler skipped. ``micro_batch`` is what is held at a time now, ``curve`` the schedule of
+    this epoch, ``rate`` its dropout where that changes, ``frozen`` the submodules that stay in evaluation mode.
     """
 
     task: Task
@@ -46,7 +53,11 @@ class Run:
     average: Averaged | None
     scaler: Scaler
     parameters: list[nn.Parameter]
+    frozen: list[nn.Module]
+    micro_batch: int
+    curve: Schedule
     lr: float = 0.0
+    rate: float | None = None
     epoch: int = 0
     step: int = 0
     samples: int = 0
@@ -57,7 +68,7 @@ class Run:
         cls, task: Task, recipe: Recipe, *, splits: Splits | None, device: torch.device, world: World | None = None
     ) -> Self:
         """A run before its first step. Raises ConflictError when recipe, task or data cannot be trained on this device."""
-        conflicts = [*task.conflicts(), *recipe.conflicts()]
+        conflicts = [*task.conflicts(), *recipe.conflicts(), *_disagreements(task, recipe)]
         unsupported = recipe.precision.unsupported(device) if isinstance(recipe.precision, Part) else None
         if unsupported:
             conflicts.append(unsupported)
@@ -67,6 +78,8 @@ class Run:
         seeds = recipe.seeds
         if splits is None:
             splits = task.load(seeds.split)
+        if recipe.split is not None:
+            splits = recipe.split(splits, seeds.split)
         dtype = recipe.precision.dtype()
         splits = _moved(splits, device, dtype)
         model = recipe.model.adapted(splits.shape()) if isinstance(recipe.model, Adaptable) else recipe.model
@@ -77,20 +90,39 @@ class Run:
                 "model",
                 [f"{type(recipe.model).__name__}.build() returned {type(built).__name__}, not a torch.nn.Module"],
             )
+        if any(isinstance(parameter, DTensor) for parameter in built.parameters()):
+            raise ConflictError(
+                "model",
+                [
+                    "build() returned a sharded module (FSDP); the model must fit one device: return the plain module, and save "
+                    'memory by precision=BF16(), recompute=("blocks.*",) and micro_batch=Auto()'
+                ],
+            )
         module = built.to(device=device, dtype=dtype)
+        frozen = freeze(module, recipe.freeze)
+        recompute(module, recipe.recompute)
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if not parameters:
-            raise ConflictError("model", [f"{type(recipe.model).__name__} has no parameter to train"])
+            reason = "freeze leaves nothing" if recipe.freeze else "has no parameter"
+            raise ConflictError("model", [f"{type(recipe.model).__name__}: {reason} to train"])
+        if recipe.dropout is not None and not dropout.apply(module, recipe.dropout.start):
+            raise ConflictError(
+                "model", [f"{type(recipe.model).__name__} has no dropout layer; set dropout=None, or add one"]
+            )
         loss = recipe.loss or task.loss
         replica = module
-        if world.size > 1:
+        plan = Plan.of(recipe, len(splits.train[-1]), world.size)
+        average = recipe.average.build(module) if recipe.average is not None else None
+        if recipe.compile is not None:
+            recipe.compile.apply(module)
+        if world.size > 1 and not isinstance(recipe.micro_batch, Auto):
             first = tuple(tensor[:2] for tensor in splits.train)
             with seeded(device, "init", seeds.init):
                 replica = world.joined(module, unused=idle_parameters(module, first, loss))
         return cls(
             task=task,
             recipe=recipe,
-            plan=Plan.of(recipe, len(splits.train[-1]), world.size),
+            plan=plan,
             splits=splits,
             device=device,
             seeds=seeds,
@@ -99,9 +131,12 @@ class Run:
             module=module,
             replica=replica,
             optimizer=recipe.optimizer.build(parameters),
-            average=recipe.average.build(module) if recipe.average is not None else None,
+            average=average,
             scaler=recipe.precision.scaler(device),
             parameters=parameters,
+            frozen=frozen,
+            micro_batch=plan.micro_batch,
+            curve=recipe.schedule,
         )
 
     @property
@@ -110,14 +145,45 @@ class Run:
         return self.average.module if self.average is not None else self.module
 
     @property
+    def evaluation_batch(self) -> int:
+        """Samples in an evaluation batch: no activations are kept, so twice the micro-batch fits; small ones are not worth it."""
+        return 2 * self.micro_batch if isinstance(self.recipe.micro_batch, Auto) else max(2 * self.micro_batch, 256)
+
+    @property
     def buffers(self) -> list[torch.Tensor]:
         """What the module and its average keep beside their parameters."""
         averaged = [*self.average.module.buffers()] if self.average is not None else []
         return [*self.module.buffers(), *averaged]
 
+    def begin_epoch(self) -> None:
+        """Count the next epoch, and set what holds for all of it: the mode, the schedule's curve and the rate of dropout."""
+        self.epoch += 1
+        schedule, ramp = self.recipe.schedule, self.recipe.dropout
+        self.curve = schedule.after(self.history, self.task.goal) if isinstance(schedule, Reactive) else schedule
+        if ramp is not None:
+            self.rate = ramp((self.epoch - 1) / max(1, self.plan.epochs - 1))
+            dropout.apply(self.module, self.rate)
+        self.training()
+
+    def training(self) -> None:
+        """Training mode, but for what is frozen as a whole."""
+        self.replica.train()
+        for part in self.frozen:
+            part.eval()
+
+    def order(self) -> Tensor:
+        """Indices of this epoch's training samples, [N], on the CPU."""
+        drawn, samples = generator(self.seeds.order, self.epoch), self.plan.samples
+        if self.recipe.curriculum is None or self.task.difficulty is None:
+            return torch.randperm(samples, generator=drawn)
+        difficulty = self.task.difficulty(self.splits.train)
+        return self.recipe.curriculum.order(difficulty, self.epoch, self.plan.epochs, drawn)
+
     def schedule(self) -> None:
         """Set the learning rate of the step that comes next."""
-        self.lr = self.recipe.optimizer.lr * self.recipe.schedule(self.plan.progress(self.step))
+        scaling = self.recipe.scaling
+        peak = self.recipe.optimizer.lr * (scaling(self.plan.batch_size) if scaling is not None else 1.0)
+        self.lr = peak * self.curve(self.plan.progress(self.step))
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
 
@@ -144,6 +210,7 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state() if self.average is not None else None,
             "scaler": self.scaler.state(),
+            "micro_batch": self.micro_batch,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -157,10 +224,23 @@ class Run:
         if self.average is not None:
             self.average.load(state["average"])
         self.scaler.load(state.get("scaler", {}))
+        self.micro_batch = state.get("micro_batch", self.micro_batch)
+
+
+def _disagreements(task: Task, recipe: Recipe) -> Iterator[str]:
+    """What the recipe asks of the task and does not get."""
+    if recipe.curriculum is not None and task.difficulty is None:
+        yield f"curriculum: the task {task.name} does not say how hard a sample is; give Task(difficulty=...), or curriculum=None"
+    if isinstance(recipe.split, Split) and recipe.split.ordered and not task.ordered:
+        yield (
+            f"split: {type(recipe.split).__name__} needs samples in the order of time, which the task {task.name} does not "
+            "promise; set Task(ordered=True) if they are, or take KFold()"
+        )
 
 
 def _moved(splits: Splits, device: torch.device, dtype: torch.dtype) -> Splits:
     def moved(tensors: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return tuple(t.to(device=device, dtype=dtype if t.is_floating_point() else t.dtype) for t in tensors)
 
-    return Splits(train=moved(splits.train), val=moved(splits.val), test=moved(splits.test))
+    more = {name: moved(tensors) for name, tensors in splits.more.items()}
+    return Splits(train=moved(splits.train), val=moved(splits.val), test=moved(splits.test), more=more)

@@ -58,11 +58,20 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Splits:
-    """The data of one run: train to learn, ``val`` to choose, ``test`` to judge. Each is (input…, target)."""
+    """The data of one run: train to learn, ``val`` to choose, ``test`` to judge. Each is (input…, target).
+
+    ``more`` are further validation sets by name: what is measured on ``night`` is logged as ``val_night/…`` and chooses nothing.
+    """
 
     train: Tensors
     val: Tensors
     test: Tensors
+    more: Mapping[str, Tensors] = field(default_factory=dict)
+
+    def named(self) -> dict[str, Tensors]:
+        """Every set by the name under which it is logged."""
+        further = {f"val_{name}": tensors for name, tensors in self.more.items()}
+        return {"train": self.train, "val": self.val, "test": self.test, **further}
 
     def shape(self) -> Shape:
         """Read off the tensors: integer targets are classes 0..C-1, floating ones are regressed value by value."""
@@ -70,12 +79,14 @@ class Splits:
         if target.is_floating_point():
             outputs = max(1, target[0].numel())
         else:
-            outputs = 1 + max(int(part[-1].max()) for part in (self.train, self.val, self.test))
+            outputs = 1 + max(int(part[-1].max()) for part in self.named().values())
         return Shape(inputs=tuple(self.train[0].shape[1:]), outputs=outputs)
 
     def conflicts(self) -> Iterator[str]:
         """What makes this data unusable."""
-        for name, tensors in (("train", self.train), ("val", self.val), ("test", self.test)):
+        for name, tensors in self.named().items():
+            if "/" in name:
+                yield f"the validation set {name!r} has a slash in its name, which parts the set from the metric; take it out"
             counts = [len(tensor) for tensor in tensors]
             if len(counts) < 2:
                 yield f"{name} holds {len(counts)} tensor; it needs inputs and a target"
@@ -91,6 +102,8 @@ class Task:
 
     ``data(seed)`` returns the splits drawn with this seed; a part with settings works as well as a function. ``samples`` is the
     size of the training split where it is known without loading: the plan of a sweep is then shown without touching the data.
+    ``ordered`` says that the samples of train, val and test lie in the order of time, one after the other. ``difficulty``, for a
+    curriculum, gives how hard each sample of (input…, target) is, [N], in any unit.
     """
 
     name: str
@@ -99,6 +112,8 @@ class Task:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     loss: Loss = CrossEntropy()
     samples: int | None = None
+    ordered: bool = False
+    difficulty: Callable[[Tensors], Tensor] | None = None
 
     def conflicts(self) -> Iterator[str]:
         """What is wrong with the declaration."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 from trainables import checkpoints
 from trainables.fit import Epoch, fit
+from trainables.hooks import hooked
 from trainables.recipe import Recipe
 from trainables.stopping import early_stopped
 from trainables.task import Maximise, Minimise, Splits, Task
@@ -60,14 +62,16 @@ def train(
     history: Sequence[Mapping[str, Any]] = state["history"] if state is not None else ()
     ending = _ended(task, recipe, history)
     if ending is None:
-        epochs = early_stopped(fit(task, recipe, splits=splits, device=device, state=state, world=world), recipe.stop)
-        for epoch in checkpoints.checkpointed(epochs, folder):
-            history = epoch.run.history
-            ending = _judged(epoch, report)
-            if ending is not None:
-                break
-        else:
-            ending = _ended(task, recipe, history)
+        fitted = fit(task, recipe, splits=splits, device=device, state=state, world=world)
+        epochs = checkpoints.checkpointed(hooked(early_stopped(fitted, recipe.stop), recipe.hooks), folder)
+        with closing(epochs):
+            for epoch in epochs:
+                history = epoch.run.history
+                ending = _judged(epoch, report)
+                if ending is not None:
+                    break
+            else:
+                ending = _ended(task, recipe, history)
     kind, reason = ending or (Ending.COMPLETED, None)
     return Trained(ending=kind, reason=reason, history=history, best_epoch=best_epoch(history, task.goal))
 

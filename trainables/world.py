@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
@@ -81,6 +82,25 @@ class World:
             module, process_group=self.group, forward_sync_buffers=False, find_unused_parameters=unused
         )
 
+    def meet(self, parameters: Sequence[nn.Parameter], *, failed: bool = False) -> bool:
+        """Average the gradients over the workers, in place; False, with nothing changed, when a worker says that it ``failed``.
+
+        A parameter that has a gradient in one worker alone counts as zero in the others.
+        """
+        if self.size == 1:
+            return not failed
+        device = parameters[0].device
+        there = torch.tensor([failed, *(parameter.grad is not None for parameter in parameters)], dtype=torch.uint8)
+        flags = self.most(there.to(device)).tolist()
+        if flags[0]:
+            return False
+        touched = [parameter for parameter, flag in zip(parameters, flags[1:], strict=True) if flag]
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in touched]
+        summed = self.total(torch.cat([grad.flatten() for grad in grads])) / self.size
+        for parameter, part in zip(touched, _pieces(summed, grads), strict=True):
+            parameter.grad = part.view_as(parameter).clone()
+        return True
+
     def apart(self, module: nn.Module) -> AbstractContextManager[object]:
         """A micro-batch in it adds to the gradients without a word to the other workers."""
         return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
@@ -95,6 +115,11 @@ class World:
                 buffer /= self.size
             else:
                 dist.broadcast(buffer, group=self.group, group_src=0)
+
+
+def _pieces(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Consecutive parts of a flat tensor, as many values each as the tensors they are for."""
+    return list(flat.split([tensor.numel() for tensor in like]))  # type: ignore[no-untyped-call]
 
 
 def idle_parameters(module: nn.Module, batch: Tensors, loss: Loss) -> bool:

@@ -61,13 +61,14 @@ def _said(error: Exception) -> str:
 def _step(sweep: Sweep, recipe: Recipe, splits: Splits) -> None:
     import torch
 
-    from trainables.evaluate import evaluate, total
+    from trainables.evaluate import evaluate
+    from trainables.losses import weighed
     from trainables.run import Run
 
     try:
         run = Run.start(sweep.task, recipe, splits=splits, device=torch.device("cpu"))
         batch = tuple(tensor[: min(4, run.plan.micro_batch)] for tensor in run.splits.train)
-        loss = total(run.loss(run.module(*batch[:-1]), batch[-1]), len(batch[-1]))
+        loss, _ = weighed(run.loss, run.module(*batch[:-1]), batch[-1])
         loss.backward()  # type: ignore[no-untyped-call]
         evaluate(
             run.module,

@@ -40,10 +40,10 @@ def test_losses_and_metrics_are_their_definitions() -> None:
     logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
     classes = torch.tensor([0, 1])
     by_hand = -(2 - math.log(math.exp(2) + 2) + 0 - math.log(math.e + 2)) / 2
-    assert CrossEntropy()(logits, classes).item() == pytest.approx(by_hand, rel=1e-12)
+    assert CrossEntropy()(logits, classes).mean().item() == pytest.approx(by_hand, rel=1e-12)
     assert accuracy(logits, classes).tolist() == [1.0, 0.0]
     output, target = torch.tensor([[1.0], [4.0]]), torch.tensor([2.0, 2.0])
-    assert MeanSquaredError()(output, target).item() == pytest.approx(2.5)
+    assert MeanSquaredError()(output, target).mean().item() == pytest.approx(2.5)
     assert absolute_error(output, target).tolist() == [1.0, 2.0]
     wide = torch.tensor([[1.0, 3.0], [0.0, 0.0]])
     assert absolute_error(wide, torch.zeros(2, 2)).tolist() == [2.0, 0.0]

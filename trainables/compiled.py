@@ -1,0 +1,64 @@
+"""Compilation of a module, with what it costs told apart from training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from trainables.run import Run
+
+MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compile:
+    """``torch.compile`` of the model, forward and backward (Ansel et al., 2024).
+
+    The first steps are traced and compiled before the first epoch and told as ``seconds["compile"]``. What was compiled is kept on
+    disk (``TORCHINDUCTOR_CACHE_DIR``), so that the next process starts warm. It pays in long runs of large models.
+    """
+
+    mode: str = "default"
+
+    def apply(self, module: nn.Module) -> None:
+        """Compile in place; names and state stay what they are."""
+        module.compile(mode=self.mode)
+
+    def conflicts(self) -> Iterator[str]:
+        """What is wrong with the settings."""
+        if self.mode not in MODES:
+            yield f"Compile mode {self.mode!r} is none of {', '.join(MODES)}"
+
+
+def warm(run: Run) -> None:
+    """Compile what the epochs will need, by one pass over each size of micro-batch in training, and one in evaluation.
+
+    Gradients, buffers and generators are as before.
+    """
+    import torch
+
+    from trainables.losses import weighed
+    from trainables.seeds import seeded
+
+    buffers = [(buffer, buffer.clone()) for buffer in run.module.buffers()]
+    modules = [run.module, *([run.average.module] if run.average is not None else [])]
+    with seeded(run.device, "compile"):
+        run.training()
+        for size in sorted(run.plan.sizes(run.micro_batch), reverse=True):
+            *inputs, target = (tensor[:size] for tensor in run.splits.train)
+            with run.recipe.precision.autocast(run.device):
+                loss, _ = weighed(run.loss, run.module(*inputs), target)
+            loss.backward()  # type: ignore[no-untyped-call]
+        with torch.inference_mode():
+            for module in modules:
+                module.eval()
+                with run.recipe.precision.autocast(run.device):
+                    module(*(tensor[: run.evaluation_batch] for tensor in run.splits.val[:-1]))
+    run.optimizer.zero_grad()
+    with torch.no_grad():
+        for buffer, before in buffers:
+            buffer.copy_(before)

@@ -1,0 +1,105 @@
+"""The gradient of one step: the exact mean over the effective batch, in micro-batches, over all workers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from trainables.batches import parts
+from trainables.losses import weighed, weight
+from trainables.micro_batch import Auto, out_of_memory, release
+
+if TYPE_CHECKING:
+    from trainables.run import Run
+    from trainables.task import Tensors
+
+
+def accumulate(run: Run, batch: Tensors) -> tuple[Tensor, Tensor]:
+    """Add the gradient of the batch's mean loss to the parameters; the sum of this worker's losses and the batch's weight are told.
+
+    The mean is over the weights of the whole effective batch: over its samples, or what a ``Weighing`` loss counts instead.
+    """
+    if isinstance(run.recipe.micro_batch, Auto):
+        return _fitted(run, batch)
+    return _accumulated(run, batch)
+
+
+def _accumulated(run: Run, batch: Tensors) -> tuple[Tensor, Tensor]:
+    """Micro-batch by micro-batch; the workers meet in the last one's backward pass."""
+    share, whole = run.world.part(batch), weight(run.loss, batch[-1])
+    if len(share[-1]) == 0:
+        return _attend(run, batch), whole
+    # The workers' gradients are averaged, which takes out their number again. A batch of which nothing counts has no gradient.
+    scale = (run.world.size / whole.where(whole > 0, 1.0)).to(run.parameters[0].dtype)
+    micro_batches = list(parts(share, run.micro_batch))
+    summed = torch.zeros((), device=run.device, dtype=torch.float64)
+    for number, (*inputs, target) in enumerate(micro_batches, start=1):
+        with nullcontext() if number == len(micro_batches) else run.world.apart(run.replica):
+            with run.recipe.precision.autocast(run.device):
+                loss, _ = weighed(run.loss, run.replica(*inputs), target)
+            run.scaler.scale(loss * scale).backward()  # type: ignore[no-untyped-call]
+        summed += loss.detach()
+    return summed, whole
+
+
+def _attend(run: Run, batch: Tensors) -> Tensor:
+    """Take part in a step without a sample of one's own: one of the others', with weight zero."""
+    run.replica.eval()  # one sample is too few for BatchNorm in training, and must not enter its statistics
+    *inputs, target = (tensor[:1] for tensor in batch)
+    with run.recipe.precision.autocast(run.device):
+        loss, _ = weighed(run.loss, run.replica(*inputs), target)
+    run.scaler.scale(loss * 0.0).backward()  # type: ignore[no-untyped-call]
+    run.training()
+    return torch.zeros((), device=run.device, dtype=torch.float64)
+
+
+def _fitted(run: Run, batch: Tensors) -> tuple[Tensor, Tensor]:
+    """The same with the micro-batch halved, in all workers, until the step fits into memory everywhere.
+
+    No worker waits for another inside a micro-batch: they meet once at the end, to tell whether all got through and to average.
+    Raises MemoryError when a single sample does not fit.
+    """
+    again = _rewind(run)
+    while True:
+        summed = None
+        try:
+            summed = _accumulated(run, batch)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            said = str(error)
+        # Outside the handler: its traceback would keep the failed step's activations alive.
+        if run.world.meet(run.parameters, failed=summed is None) and summed is not None:
+            return summed
+        if run.micro_batch == 1:
+            raise MemoryError(
+                f"a micro-batch of one sample does not fit: {said if summed is None else 'in another worker'}"
+            )
+        run.micro_batch = math.ceil(run.micro_batch / 2)
+        run.optimizer.zero_grad()
+        release()
+        again()
+
+
+def _rewind(run: Run) -> Callable[[], None]:
+    """Remember what a step changes beside gradients, generators and buffers; calling the result puts it back."""
+    device = run.device
+    cpu = torch.get_rng_state()
+    gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    buffers = [(buffer, buffer.clone()) for buffer in run.module.buffers()]
+
+    def again() -> None:
+        torch.set_rng_state(cpu)
+        if gpu is not None:
+            torch.cuda.set_rng_state(gpu, device)
+        run.training()
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+
+    return again
