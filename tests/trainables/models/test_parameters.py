@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from torch import nn
 
 from tests.trainables.models.members import Architecture
 from trainables.models import (
@@ -62,3 +63,11 @@ def test_a_model_that_names_its_sizes_needs_no_data() -> None:
     assert parameters(MLP(widths=(2,), inputs=3, outputs=1)) == 4 * 2 + 3
     with pytest.raises(ValueError, match="lacks inputs or outputs"):
         parameters(MLP())
+
+
+def test_only_what_is_trained_counts() -> None:
+    class Half:
+        def build(self) -> nn.Module:
+            return nn.Sequential(nn.Linear(3, 4).requires_grad_(False), nn.BatchNorm1d(4), nn.Linear(4, 2))
+
+    assert parameters(Half()) == parameters(Half(), Shape(inputs=(9,), outputs=9)) == 8 + 10
