@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from analysis.ledger import Question
 from analysis.records import Stage, Status, TrialRecord
@@ -13,6 +13,7 @@ from reports.heat_chart import single_curves
 from reports.labels import Labels
 from reports.palette import swatch
 from reports.parallel import parallel
+from reports.rate_chart import rate_curves, rates
 from reports.reduce import POINTS, RANDOM, TOP, chosen, score
 from reports.search_chart import scatter
 from reports.space import holes, main_hole
@@ -64,7 +65,25 @@ def learning(question: Question, records: Sequence[TrialRecord], labels: Labels)
                 build=mean_curves(points, goal, labels.order, by="seconds"),
             )
         )
-    return drawn
+    return drawn + _schedules(question, finals, labels)
+
+
+def _schedules(question: Question, finals: Mapping[str, Sequence[TrialRecord]], labels: Labels) -> list[Figure]:
+    """The learning rate by epoch where schedules are compared."""
+    rows = rates(finals)
+    if not rows or not any(path.split(".")[0] == "schedule" for path in question.factors):
+        return []
+    return [
+        figure(
+            name="rates",
+            title="The schedules",
+            caption="The learning rate at the end of each epoch, at the peak that was found for the level."
+            " What falls below a thousandth of the highest is drawn there.",
+            described=f"Line chart of the learning rate by epoch for {_listed(list(finals))}.",
+            legend=_legend(labels, list(finals)),
+            build=rate_curves(rows, labels.order),
+        )
+    ]
 
 
 def search(question: Question, records: Sequence[TrialRecord], labels: Labels) -> list[Figure]:
