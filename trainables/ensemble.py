@@ -65,7 +65,7 @@ class Ensemble:
 
         Raises ValueError, naming the file, for one that is missing, is damaged, or does not fit the module.
         """
-        return cls(tuple(_loaded(build(), path, device) for path in paths))
+        return cls(tuple(with_weights(build(), path, device) for path in paths))
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """The members' outputs in evaluation mode, without a gradient; their training modes are put back."""
@@ -74,6 +74,24 @@ class Ensemble:
     def over(self, inputs: tuple[Tensor, ...], size: int = 1024) -> Tensor:
         """The same for a whole set, ``size`` samples at a time."""
         return torch.cat([self(*batch) for batch in split(inputs, size)], dim=1)
+
+
+def with_weights(module: nn.Module, path: Path, device: str | torch.device) -> nn.Module:
+    """The module with the weights of a checkpoint (``best.pt``), on a device.
+
+    Raises ValueError, naming the file, for one that is missing, is damaged, or does not fit the module.
+    """
+    state = checkpoints.load(path, device)
+    if state is None:
+        raise ValueError(f"{path} does not exist; train that member again, or leave it out")
+    try:
+        module.load_state_dict(state["module"])
+    except (KeyError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"{path} does not fit the model that was built ({first}); build the one it was trained as"
+        ) from error
+    return module.to(device)
 
 
 def classified(logits: Tensor) -> Classified:
@@ -117,17 +135,3 @@ def _answered(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
     finally:
         module.train(training)
     return output
-
-
-def _loaded(module: nn.Module, path: Path, device: str | torch.device) -> nn.Module:
-    state = checkpoints.load(path, device)
-    if state is None:
-        raise ValueError(f"{path} does not exist; train that member again, or leave it out")
-    try:
-        module.load_state_dict(state["module"])
-    except (KeyError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"{path} does not fit the model that was built ({first}); build the one it was trained as"
-        ) from error
-    return module.to(device)

@@ -110,7 +110,7 @@ def summary(
             calibration_error=fmean(each.calibration_error for each in members),
         ),
         ensemble=ensemble,
-        accuracy=_wilson(ensemble.accuracy, len(target), confidence),
+        accuracy=wilson(ensemble.accuracy, len(target), confidence),
         accuracy_gain=accuracy_gain,
         nll_gain=nll_gain,
         disagreement=float(together.disagreement.mean()),
@@ -133,8 +133,8 @@ def _covered(right: Tensor, uncertainty: Tensor, share: float) -> Covered:
     return Covered(share=share, samples=len(kept), accuracy=float(right[kept].mean()))
 
 
-def _wilson(share: float, samples: int, confidence: float) -> Interval:
-    """Unlike the bootstrap's it has a width where all samples are right."""
+def wilson(share: float, samples: float, confidence: float) -> Interval:
+    """A share of so many samples with Wilson's interval: unlike the bootstrap's it has a width where all samples are right."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     centre = (share + z**2 / (2 * samples)) / (1 + z**2 / samples)
     half = z / (1 + z**2 / samples) * math.sqrt(share * (1 - share) / samples + z**2 / (4 * samples**2))

@@ -1,0 +1,250 @@
+"""What do the finals of a sweep reach together, and how sure are they? Takes the winning level of a sweep that was run.
+
+python -m sweeps.ensemble sweeps/batch_size.py --train 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from sweeps import options as command_line
+from sweeps.engine.errors import QuestionError
+from sweeps.engine.spec import Sweep
+from trainables import ConflictError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from torch import Tensor
+
+    from analysis.finals import Finals
+    from reports.reliability_chart import Point
+    from sweeps.engine.members import Answers
+    from trainables.ensemble_summary import Scores, Summary
+
+ANSWERED, WRONG, INTERRUPTED = 0, 2, 3
+NUMBERS, DIAGRAM = "ensemble.json", "reliability.png"
+"""What is written into the sweep's folder."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build the ensemble, print table and answer, write the diagram; the exit status comes back."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    own, rest = _parser().parse_known_args(given)
+    options = command_line.read(rest, program=f"python -m sweeps.ensemble {own.script}", description=__doc__)
+    try:
+        return _answer(options.question(_declared(Path(own.script))), options, own)
+    except (QuestionError, ConflictError) as error:
+        print(f"error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\nInterrupted; run the same command to go on.", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:  # of the user's task or model: what it says, without our own frames
+        print(f"error: {type(error).__name__}: {error}{_place(error)}", file=sys.stderr)
+    return WRONG
+
+
+def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace) -> int:
+    from analysis.ledger import FolderError, read_ledger, read_question
+
+    if options.fresh or options.dry_run:
+        raise QuestionError("--fresh and --dry-run are for the sweep itself; leave them out here")
+    sweep.check()
+    folder = options.runs / sweep.name
+    try:
+        question, records = read_question(folder), read_ledger(folder)
+    except FolderError as error:
+        raise QuestionError(f"{error}; run `python {own.script}` first") from error
+    from rich.console import Console
+
+    from analysis.finals import gather
+    from analysis.judge import judge
+    from sweeps.engine import members
+    from trainables.ensemble_summary import summary
+
+    ranked = [level.label for level in judge(question, records).levels if level.n]
+    level = _chosen({level.label: level for level in gather(question, records)}, ranked, own.level)
+    if own.train is not None:
+        chosen = members.trained(sweep, folder, level, own.train, lambda text: print(text, flush=True))
+    else:
+        chosen = members.finals(sweep, folder, level, own.top)
+    answers = members.answers(sweep, chosen)
+    found = summary(answers.logits, answers.target)
+    numbers = {"level": level.label, "left_out": answers.left_out, **asdict(found)}
+    try:
+        (folder / NUMBERS).write_text(json.dumps(numbers, indent=1) + "\n")
+        _draw(folder / DIAGRAM, answers)
+    except OSError as error:
+        raise QuestionError(f"{folder} cannot be written to: {error.strerror}") from error
+    Console().print(_table(found))
+    print(f"{sentence(level.label, found, answers.left_out)}\ndiagram: {folder / DIAGRAM}\nnumbers: {folder / NUMBERS}")
+    return ANSWERED
+
+
+def _chosen(levels: dict[str, Finals], ranked: Sequence[str], asked: str | None) -> Finals:
+    """The level that was asked for, or the one that the verdict puts first. Raises QuestionError where there is none."""
+    if asked is not None and asked not in levels:
+        raise QuestionError(f"--level {asked}: there is no such level; the sweep compares {', '.join(levels)}")
+    if not ranked:
+        raise QuestionError("no final has finished yet; run the sweep to its end first")
+    return levels[asked or ranked[0]]
+
+
+def sentence(label: str, found: Summary, left_out: int) -> str:
+    """The answer in words."""
+    from analysis import units
+
+    def percent(value: float) -> str:
+        return units.number(value, "accuracy")
+
+    together, gain, near = found.accuracy, found.accuracy_gain, found.coverage[-2]
+    interval = f"[{percent(together.low)}, {percent(together.high)}]"
+    what = f"{len(found.members)} members of {label} reach {percent(together.value)} % {interval}"
+    told = gain.low > 0 or gain.high < 0
+    points = f"{units.gap(gain.value, 'accuracy', signed=True)} [{percent(gain.low)}, {percent(gain.high)}]"
+    parts = [
+        f"{what} on {found.samples} test samples against {percent(found.mean.accuracy)} % for one: {points}"
+        + ("" if told else ", which can be chance"),
+        f"ECE {found.ensemble.calibration_error:.3f} against {found.mean.calibration_error:.3f}",
+        f"{percent(near.accuracy)} % on the {100 * near.share:.0f} % of them that it is surest of",
+    ]
+    if left_out:
+        parts.append(f"{left_out} test samples that some member had seen are left out")
+    return "; ".join(parts) + "."
+
+
+def _table(found: Summary) -> Table:
+    from rich.table import Table
+
+    from analysis import units
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("")
+    for name in ("accuracy", "NLL, nats", "Brier", "ECE"):
+        table.add_column(name, justify="right", no_wrap=True)
+
+    def row(name: str, scores: Scores, style: str = "") -> None:
+        figures = (f"{value:.3f}" for value in (scores.nll, scores.brier, scores.calibration_error))
+        table.add_row(name, units.value(scores.accuracy, "accuracy"), *figures, style=style)
+
+    for number, member in enumerate(found.members, start=1):
+        row(f"member {number}", member, "dim")
+    row("one, on average", found.mean)
+    row("together", found.ensemble, "bold")
+    for covered in found.coverage[:-1]:
+        table.add_row(f"… the surest {100 * covered.share:.0f} %", units.value(covered.accuracy, "accuracy"))
+    return table
+
+
+def _draw(path: Path, answers: Answers) -> None:
+    """The ensemble's reliability beside that of one member, which is taken over all of them."""
+    from reports import reliability_chart
+    from trainables.ensemble import classified
+
+    logits, target = answers.logits.double(), answers.target
+    members = logits.softmax(-1).flatten(0, 1)
+    groups = {
+        "one member": _points(members, target.repeat(len(logits)), times=len(logits)),
+        "together": _points(classified(logits).probabilities, target, times=1),
+    }
+    reliability_chart.write(path, groups)
+
+
+def _points(probabilities: Tensor, target: Tensor, *, times: int) -> list[Point]:
+    """The bins of the reliability table that hold anything, with 95 % intervals; every sample is there so many ``times``."""
+    from reports.reliability_chart import Point
+    from trainables.calibration import reliability
+    from trainables.ensemble_summary import wilson
+
+    points = []
+    for row in reliability(probabilities, target):
+        if row.confidence is not None and row.accuracy is not None:
+            interval = wilson(row.accuracy, row.count / times, 0.95)
+            points.append(
+                Point(
+                    confidence=row.confidence,
+                    accuracy=row.accuracy,
+                    low=interval.low,
+                    high=interval.high,
+                    count=round(row.count / times),
+                )
+            )
+    return points
+
+
+def _declared(script: Path) -> Sweep:
+    """The sweep that a file declares. Raises QuestionError where there is no file, no sweep in it, or more than one."""
+    if not script.is_file():
+        raise QuestionError(
+            f"{script} is not a file; the first argument is the sweep's own, such as sweeps/batch_size.py"
+        )
+    sys.path.insert(0, str(script.resolve().parent))
+    name = f"question_{script.stem}"
+    spec = importlib.util.spec_from_file_location(name, script)
+    if spec is None or spec.loader is None:
+        raise QuestionError(
+            f"{script} is not a Python file; the first argument is the sweep's own, such as sweeps/batch_size.py"
+        )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the user's file raises
+        raise QuestionError(f"{script} raises {type(error).__name__}: {error}{_place(error)}") from error
+    found = [value for value in vars(module).values() if isinstance(value, Sweep)]
+    if len(found) != 1:
+        raise QuestionError(f"{script} declares {len(found)} sweeps by name; it must have one, as in sweep = Sweep(…)")
+    return found[0]
+
+
+def _place(error: Exception) -> str:
+    """Where an exception was raised, in words."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors say where to read on."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG, f"{self.prog}: {message}; --help lists the options\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m sweeps.ensemble",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Further options are those of the sweep, given as it was run: --runs, --quick, --epochs, --task, --data.\n"
+        "Exit status: 0 answered; 2 the question is wrong; 3 interrupted.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("script", metavar="SCRIPT", help="the sweep's file; it comes first")
+    parser.add_argument(
+        "--level", metavar="LABEL", help="a compared level (default: the one that the verdict puts first)"
+    )
+    members = parser.add_mutually_exclusive_group()
+    members.add_argument(
+        "--top", type=_several, metavar="K", help="the K finals that were best on validation (default: all)"
+    )
+    members.add_argument(
+        "--train", type=_several, metavar="K", help="train K members at the level's point instead, all on one split"
+    )
+    return parser
+
+
+def _several(text: str) -> int:
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 2")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
