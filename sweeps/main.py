@@ -22,6 +22,7 @@ from sweeps.engine.drive import drive, finished
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.estimate import estimate
 from sweeps.engine.lanes import solo
+from sweeps.engine.lanes.choice import lane_of
 from sweeps.engine.machine import Machine, one_root
 from sweeps.engine.race import Follower
 from sweeps.engine.spec import Sweep
@@ -102,9 +103,7 @@ def _race(sweep: Sweep, folder: Path, uri: str) -> int:
     from reports.console import LiveTable
 
     known = read_ledger(folder)
-    lane = sweep.lane
-    if lane == "auto":
-        lane = "solo" if sweep.most_workers == 1 else "crew"
+    lane = lane_of(sweep)
     done = finished(sweep, known)
     resources, concurrency = sweep.resources, 1
     if lane != "local" and not done:

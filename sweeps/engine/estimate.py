@@ -8,6 +8,7 @@ from statistics import median
 
 from analysis.records import Stage, TrialRecord
 from sweeps.engine.job import key
+from sweeps.engine.lanes.choice import lane_of
 from sweeps.engine.rehearsal import load
 from sweeps.engine.spec import Sweep
 from trainables import Plan
@@ -16,8 +17,11 @@ from trainables.describe import Scalar
 START_SECONDS = 15.0
 """Starting Ray, its workers and the libraries in them, and writing the report: 10 to 20 s on two cores."""
 
-TRIAL_SECONDS = 0.15
-"""Handing over a trial, loading its data, building its model."""
+TRIAL_SECONDS = {"local": 0.05, "solo": 0.15, "crew": 0.5, "gang": 12.0}
+"""Handing over a trial, loading its data, building its model; a gang also starts its workers, 8 to 20 s on two cores."""
+
+GROUP_SECONDS = 17.0
+"""Starting a crew's group of workers, once for each number of them: 15 to 20 s on two cores."""
 
 STEP_SECONDS = 1e-3
 """A step of a small network on one thread, where nothing has been measured: 0.4 to 2 ms."""
@@ -43,12 +47,15 @@ def estimate(sweep: Sweep, known: Iterable[TrialRecord], *, concurrency: int) ->
     samples = sweep.task.samples or len(load(sweep).train[-1])
     measured = _step_seconds(records)
     typical = median(measured.values()) if measured else STEP_SECONDS
+    lane = lane_of(sweep)
+    sizes = {sweep.workers(level) for level in sweep.levels()}
+    start = START_SECONDS + (GROUP_SECONDS * len(sizes) if lane == "crew" else 0.0)
     total = 0.0
     for level in sweep.levels():
         heats, finals = _left(sweep, level, records)
-        full = TRIAL_SECONDS + _steps(sweep, level, samples) * measured.get(key(level), typical)
+        full = TRIAL_SECONDS[lane] + _steps(sweep, level, samples) * measured.get(key(level), typical)
         total += finals * full + heats * full * (HEAT_SHARE if sweep.early_stop is not None else 1.0)
-    return Estimate(seconds=START_SECONDS + total / concurrency, measured=bool(measured))
+    return Estimate(seconds=start + total / concurrency, measured=bool(measured))
 
 
 def _left(sweep: Sweep, level: Mapping[str, Scalar], records: Iterable[TrialRecord]) -> tuple[int, int]:
