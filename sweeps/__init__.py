@@ -1,18 +1,29 @@
 """Sweeps: questions as short files, and the engine that answers them."""
 
+from sweeps.engine.also import Also
 from sweeps.engine.errors import QuestionError
-from sweeps.engine.halving import ASHA
-from sweeps.engine.search import TPE, Random
+from sweeps.engine.search import CMAES, GP, TPE, Grid, Random, Rivals, Search, Sobol
 from sweeps.engine.space import choice, each, int_range, log_uniform, uniform
 from sweeps.engine.spec import Resources, Sweep
+from sweeps.engine.stopping import ASHA, EarlyStop, Hyperband, MedianStop
 from sweeps.main import main
 
 __all__ = [
     "ASHA",
+    "CMAES",
+    "GP",
     "TPE",
+    "Also",
+    "EarlyStop",
+    "Grid",
+    "Hyperband",
+    "MedianStop",
     "QuestionError",
     "Random",
     "Resources",
+    "Rivals",
+    "Search",
+    "Sobol",
     "Sweep",
     "choice",
     "each",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -46,7 +46,7 @@ class Job:
             # What is learned with PerWorker(64) on two is what is learned with 128.
             recipe = replace(recipe, batch_size=recipe.effective_batch(workers))
         return cls(
-            id=identity(sweep.task, recipe, stage, seed, workers if sweep.compares_workers else None),
+            id=identity(sweep.task, recipe, stage, seed, sweep.beside(level)),
             stage=stage,
             level=level,
             point=point,
@@ -65,15 +65,14 @@ class Job:
         return cls(**fields | {"stage": Stage(fields["stage"]), "seeds": Seeds(**fields["seeds"])})
 
 
-def identity(task: Task, recipe: Recipe, stage: Stage, seed: int, workers: int | None = None) -> str:
+def identity(task: Task, recipe: Recipe, stage: Stage, seed: int, beside: Sequence[Scalar] = ()) -> str:
     """Twelve hexadecimal digits that are the same wherever this trial is asked for again.
 
     The goal's target is no part of it: it changes what is said of a run, not the run. Nor are the workers, which give the same
-    numbers however many they are, but where they are what is compared.
+    numbers however many they are, or the search, but where they are what is compared ``beside`` the recipe.
     """
     learned = [task.name, plain(task.data), plain(task.metrics), plain(task.loss), task.goal.metric, task.goal.mode]
-    compared = [] if workers is None else [workers]
-    text = json.dumps([learned, plain(recipe), stage.value, seed, *compared], sort_keys=True)
+    text = json.dumps([learned, plain(recipe), stage.value, seed, *beside], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from analysis.records import Stage, Status, TrialRecord
+from sweeps.engine.also import best
 from sweeps.engine.job import Job, key
 from sweeps.engine.spec import Sweep
 from sweeps.engine.study import LevelStudy
@@ -16,10 +17,11 @@ from trainables.describe import Scalar
 
 @dataclass(slots=True)
 class _Level:
-    """One compared level: its study and how many heats were dealt to it."""
+    """One compared level: its study, how many heats it gets and how many were dealt to it."""
 
     values: Mapping[str, Scalar]
     study: LevelStudy | None
+    wanted: int = 0
     dealt: int = 0
     heats: dict[str, TrialRecord] = field(default_factory=dict)
 
@@ -51,7 +53,12 @@ class Programme:
         heats = [record for record in records if record.stage is Stage.HEAT and dict(record.level) == dict(values)]
         if self._sweep.search is None:
             return _Level(values, None)
-        level = _Level(values, LevelStudy(self._sweep, values, len(heats)), dealt=len(heats))
+        level = _Level(
+            values,
+            LevelStudy(self._sweep, values, len(heats)),
+            wanted=self._sweep.heats(values, [record.point for record in heats]),
+            dealt=len(heats),
+        )
         for record in heats:
             if record.status.settled:
                 level.study.add(record)  # type: ignore[union-attr]
@@ -93,28 +100,24 @@ class Programme:
                 level.study.tell(record)
 
     def winner(self, level: Mapping[str, Scalar]) -> Mapping[str, Scalar] | None:
-        """The point that goes to the finals: the best completed heat's, else the best stopped one's; None when none has a value."""
+        """The point that goes to the finals; None when no heat has a value.
+
+        It is the best completed heat's, else the best stopped one's; with a second goal the best in that one among those that are
+        close enough to the best.
+        """
         found = self._levels[key(level)]
         if found.study is None:
             return found.values
-        sign = -1.0 if self._sweep.task.goal.mode == "max" else 1.0
         for status in (Status.COMPLETED, Status.STOPPED):
-            # Ties go to the heat dealt first, so that a continued sweep sends the same point to the finals.
-            ranked = [
-                (sign * value, record.number or 0, record.point)
-                for record in found.heats.values()
-                if record.status is status
-                and (value := record.metrics.get(f"val/{self._sweep.task.goal.metric}")) is not None
-                and math.isfinite(value)
-            ]
-            if ranked:
-                return min(ranked, key=lambda entry: entry[:2])[2]
+            heats = [record for record in found.heats.values() if record.status is status]
+            if chosen := best(heats, self._sweep.task.goal, self._sweep.also):
+                return chosen.point
         return None
 
     def planned(self) -> dict[str, int]:
         """Trials in all: heats and finals."""
-        levels = len(self._levels)
-        return {"heats": levels * self._sweep.trials, "finals": levels * self._sweep.seeds}
+        heats = sum(level.wanted for level in self._levels.values())
+        return {"heats": heats, "finals": len(self._levels) * self._sweep.seeds}
 
     def heats(self) -> dict[str, int]:
         """Heats dealt so far, by level."""
@@ -134,8 +137,9 @@ class Programme:
     def _heat_next(self) -> Job | None:
         """A heat of the level that has had the fewest; a point measured before is told to its search at once."""
         while True:
-            level = min(self._levels.values(), key=lambda level: level.dealt)
-            if level.study is None or level.dealt >= self._sweep.trials or (level.dealt and self._budget_spent()):
+            wanting = [level for level in self._levels.values() if level.dealt < level.wanted]
+            level = min(wanting, key=lambda level: level.dealt, default=None)
+            if level is None or level.study is None or (level.dealt and self._budget_spent()):
                 return None
             point, trial = level.study.ask()
             job = self._job(Stage.HEAT, level.values, point, self._sweep.seed)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from analysis.records import Cost, Stage, Status, TrialRecord
-from sweeps.engine.halving import Halving
 from sweeps.engine.job import Job, key
 from sweeps.engine.ledger import Ledger
 from sweeps.engine.machine import Machine
 from sweeps.engine.programme import Programme
 from sweeps.engine.spec import Sweep
+from sweeps.engine.stopping import Levels
 from sweeps.engine.trial import Message
 
 RESTARTS = 2
@@ -77,11 +77,11 @@ class Race:
         self._cuts: dict[str, int] = {}
         self.fault: Exception | None = None
         self._goal = f"val/{sweep.task.goal.metric}"
-        self._halving = Halving(sweep.early_stop, sweep.recipe.epochs, sweep.task.goal.mode)
+        self._stopping = Levels(sweep.early_stop, sweep.recipe.epochs, sweep.task.goal.mode)
         for record in known:
             if record.stage is Stage.HEAT:
                 history = record.history if record.status.settled else self._rows.get(record.id, ())
-                cut = self._halving.feed(key(record.level), record.id, history, self._goal)
+                cut = self._stopping.feed(key(record.level), record.id, history, self._goal)
                 if cut is not None and not record.status.settled:
                     self._cuts[record.id] = cut
 
@@ -155,7 +155,7 @@ class Race:
             follower.reported(entry.job.id, row)
         value = row.get(self._goal)
         judged = entry.job.stage is Stage.HEAT and value is not None and not again and entry.cut is None
-        if judged and self._halving.stops(key(entry.job.level), entry.job.id, row["epoch"], row[self._goal]):
+        if judged and self._stopping.stops(key(entry.job.level), entry.job.id, row["epoch"], row[self._goal]):
             entry.cut = row["epoch"]
 
     def _end(self, entry: _Entry, status: Status, reason: str | None, error: str | None) -> None:

@@ -166,6 +166,25 @@ def _resolve(value: Any, filler: Filler, path: Path) -> Any:
     return value
 
 
+def settled(value: T, level: Mapping[Path, Scalar], path: Path = "") -> T:
+    """The same configuration with its compared factors filled from the level, its searched holes left as they are."""
+    return cast(T, _settled(value, level, path))
+
+
+def _settled(value: Any, level: Mapping[Path, Scalar], path: Path) -> Any:
+    if isinstance(value, Each):
+        return _settled(option(value, level[path]), level, path)
+    if is_dataclass(value) and not isinstance(value, type | Hole):
+        parts = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
+        filled = {name: _settled(part, level, join(path, name)) for name, part in parts.items()}
+        changed = {name: part for name, part in filled.items() if part is not parts[name]}
+        return replace(value, **changed) if changed else value
+    if isinstance(value, tuple):
+        items = tuple(_settled(item, level, join(path, str(index))) for index, item in enumerate(value))
+        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+    return value
+
+
 def option(hole: Each | Choice, wanted: Scalar) -> Any:
     """The option with this label. Raises KeyError when there is none."""
     for candidate in hole.options:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sweeps.engine import space
+from sweeps.engine.also import Also
 from sweeps.engine.errors import QuestionError
-from sweeps.engine.halving import ASHA
-from sweeps.engine.search import Search
+from sweeps.engine.search import Domain, Search
+from sweeps.engine.stopping import EarlyStop
 from trainables import PerWorker, Recipe, Seeds, Task
 from trainables.describe import Scalar
 
@@ -19,6 +20,9 @@ DRAWN = ("init", "order", "split")
 
 WORKERS = "resources.workers"
 """The path of the number of workers where it is compared."""
+
+SEARCH = "search"
+"""What the path of anything compared within the search begins with."""
 
 SHARE = 0.0001
 """The smallest part of a GPU that can be asked for."""
@@ -70,14 +74,15 @@ class Sweep:
 
     Every level of the ``each`` holes is tuned by ``search`` on its own, with ``early_stop`` among its own trials; the best point
     of each is then run on ``seeds`` fresh seeds, the same for all levels, to the end. ``vary`` names what these seeds draw; the
-    rest stays as in the heats. ``budget_seconds`` closes the heats in time for the finals.
+    rest stays as in the heats. ``also`` is a second goal of the search. ``budget_seconds`` closes the heats in time for the finals.
     """
 
     name: str
     task: Task
     recipe: Recipe
     search: Search | None = None
-    early_stop: ASHA | None = None
+    early_stop: EarlyStop | None = None
+    also: Also | None = None
     seeds: int = 8
     seed: int = 0
     vary: tuple[str, ...] = DRAWN
@@ -87,12 +92,26 @@ class Sweep:
 
     @property
     def trials(self) -> int:
-        """Heats a level; none where there is nothing to search."""
-        return self.search.trials if self.search is not None else 0
+        """Heats of the level that has most; none where there is nothing to search."""
+        return max((self.heats(level) for level in self.levels()), default=0)
+
+    def heats(self, level: Mapping[str, Scalar], known: Sequence[Mapping[str, Scalar]] = ()) -> int:
+        """Heats of a level in all, those at the points ``known`` already among them."""
+        search = self.search_of(level)
+        return search.heats(self.domain(level), known) if search is not None else 0
+
+    def search_of(self, level: Mapping[str, Scalar]) -> Search | None:
+        """The search of a level."""
+        return space.settled(self.search, level, SEARCH)
+
+    def domain(self, level: Mapping[str, Scalar]) -> Domain:
+        """What the search of a level draws from."""
+        goals = (self.task.goal.mode, *([self.also.goal.mode] if self.also is not None else []))
+        return Domain.of(self.recipe, level, goals)
 
     def levels(self) -> list[dict[str, Scalar]]:
         """The compared levels, in the order in which the file names them."""
-        return space.levels((self.recipe, ""), (self.resources, "resources"))
+        return space.levels((self.recipe, ""), (self.resources, "resources"), (self.search, SEARCH))
 
     def factors(self) -> dict[str, list[Scalar]]:
         """Each compared factor by its path, with its levels."""
@@ -107,6 +126,10 @@ class Sweep:
     def workers(self, point: Mapping[str, Scalar]) -> int:
         """Workers of a trial at this point."""
         return int(point.get(WORKERS, 0) or self.resources.workers)
+
+    def beside(self, level: Mapping[str, Scalar]) -> list[Scalar]:
+        """The values of a level that are not the recipe's: its workers, its search."""
+        return [value for path, value in level.items() if path == WORKERS or path.partition(".")[0] == SEARCH]
 
     @property
     def compares_workers(self) -> bool:
@@ -201,7 +224,7 @@ class Sweep:
     def _search_conflicts(self) -> Iterator[str]:
         searched = self.searched()
         if self.search is not None:
-            yield from self.search.conflicts()
+            yield from self._settings_conflicts()
             if not searched:
                 yield f"search is {space.written(self.search)} but the recipe has no hole to search; add one or take search out"
         elif searched:
@@ -210,6 +233,25 @@ class Sweep:
             yield "early_stop is set but there is no search: finals are never stopped early; take early_stop out"
         if self.early_stop is not None and isinstance(self.recipe.epochs, int):
             yield from self.early_stop.conflicts(self.recipe.epochs)
+        if self.also is not None:
+            yield from self.also.conflicts(self.task)
+            if not searched:
+                yield "also is set but nothing is searched: it chooses among heats; take also out"
+
+    def _settings_conflicts(self) -> Iterator[str]:
+        """What is wrong with the search's own settings, in any level."""
+        if isinstance(self.search, space.Hole):
+            yield f"search is {space.describe(self.search)}; write search=Rivals(trials=16, method=each(…)): as many heats for all"
+            return
+        for path, hole in space.holes(self.search, SEARCH):
+            yield from space.conflicts(path, hole)
+            if not isinstance(hole, space.Each):
+                yield f"{path} is {space.describe(hole)}; a search is not searched for, compare its settings by each()"
+                return
+        if not any(text for path, hole in space.holes(self.recipe) for text in space.conflicts(path, hole)):
+            searches = [(self.search_of(level), self.domain(level)) for level in self.levels()]
+            found = [text for search, domain in searches if search is not None for text in search.conflicts(domain)]
+            yield from dict.fromkeys(found)
 
     def _recipe_conflicts(self) -> Iterator[str]:
         """The recipe's own conflicts, at both ends of the space in every level."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from analysis.records import Status, TrialRecord
-from sweeps.engine import space
+from sweeps.engine.search.domain import suggested
 from trainables.describe import Scalar
 from trainables.seeds import derived
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.trial import Trial
+    from optuna.trial import Trial, TrialState
 
     from sweeps.engine.spec import Sweep
 
@@ -27,22 +27,27 @@ class LevelStudy:
     def __init__(self, sweep: Sweep, level: Mapping[str, Scalar], known: int) -> None:
         import optuna
 
-        if sweep.search is None:
+        search = sweep.search_of(level)
+        if search is None:
             raise ValueError("a sweep without a search has no study")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._sweep, self._level = sweep, level
+        self._domain, self._also = sweep.domain(level), sweep.also
+        self._completed_only = search.completed_only
         self._metric = f"val/{sweep.task.goal.metric}"
         self._maximise = sweep.task.goal.mode == "max"
         self._study = optuna.create_study(
-            direction="maximize" if self._maximise else "minimize",
-            sampler=sweep.search.build(derived("search", sweep.seed, str(sorted(level.items())), known) % 2**32),
+            directions=["maximize" if mode == "max" else "minimize" for mode in self._domain.goals],
+            sampler=search.build(
+                self._domain, derived("search", sweep.seed, str(sorted(level.items())), known) % 2**32
+            ),
         )
         self._open: dict[str, list[Trial]] = {}
+        self._worst: list[float] | None = None
 
     def ask(self) -> tuple[dict[str, Scalar], Trial]:
         """A new point (the level's own values included) and Optuna's handle to it."""
         trial = self._study.ask()
-        return self._fill(trial), trial
+        return self._domain.point(partial(suggested, trial)), trial
 
     def expect(self, job_id: str, trial: Trial) -> None:
         """Remember that this trial waits for the job; several may wait for one."""
@@ -50,49 +55,35 @@ class LevelStudy:
 
     def resume(self, job_id: str, point: Mapping[str, Scalar]) -> None:
         """Put in a point that is under way, so that the search knows it and waits for it."""
-        self._study.enqueue_trial(dict(self._parameters(point)))
+        self._study.enqueue_trial(dict(self._domain.parameters(point)))
         _, trial = self.ask()
         self.expect(job_id, trial)
 
     def report(self, job_id: str, epoch: int, value: float) -> None:
-        """Tell an intermediate value; values that are not finite are left out."""
-        if math.isfinite(value):
+        """Tell an intermediate value; values that are not finite are left out. Optuna takes none where there are two goals."""
+        if math.isfinite(value) and self._also is None:
             for trial in self._open.get(job_id, ()):
                 trial.report(value, epoch)
 
     def tell(self, record: TrialRecord) -> None:
-        """Settle all that wait for this record: COMPLETE at its best value, PRUNED when stopped, FAIL otherwise."""
-        from optuna.trial import TrialState
-
-        value = self._value(record)
+        """Settle all that wait for this record; ``_outcome`` says how."""
+        state, values = self._outcome(record)
         for trial in self._open.pop(record.id, ()):
-            if record.status is Status.COMPLETED and value is not None:
-                self._study.tell(trial, value)
-            elif record.status is Status.STOPPED:
-                self._study.tell(trial, state=TrialState.PRUNED)
-            else:
-                self._study.tell(trial, state=TrialState.FAIL)
+            self._study.tell(trial, values, state=state)
 
     def add(self, record: TrialRecord) -> None:
         """Put in a heat from the ledger, with its curve."""
-        from optuna.trial import TrialState, create_trial
+        from optuna.trial import create_trial
 
-        value = self._value(record)
-        state = {Status.COMPLETED: TrialState.COMPLETE, Status.STOPPED: TrialState.PRUNED}.get(
-            record.status, TrialState.FAIL
-        )
-        if state is TrialState.COMPLETE and value is None:
-            state = TrialState.FAIL
+        state, values = self._outcome(record)
         curve = {row["epoch"]: row[self._metric] for row in record.history if row.get(self._metric) is not None}
-        parameters = self._parameters(record.point)
-        distributions = self._distributions(record.point)
         self._study.add_trial(
             create_trial(
                 state=state,
-                value=value if state is TrialState.COMPLETE else None,
-                params=parameters,
-                distributions=distributions,
-                intermediate_values=curve,
+                values=values,
+                params=dict(self._domain.parameters(record.point)),
+                distributions=self._domain.distributions(record.point),
+                intermediate_values=curve if self._also is None else {},
             )
         )
 
@@ -104,73 +95,41 @@ class LevelStudy:
             counts[trial.state.name] = counts.get(trial.state.name, 0) + 1
         return counts
 
-    def _value(self, record: TrialRecord) -> float | None:
-        """The best validation value of a record's curve: what the epoch is chosen by."""
-        values = [row[self._metric] for row in record.history if row.get(self._metric) is not None]
-        finite = [value for value in values if math.isfinite(value)]
+    def _outcome(self, record: TrialRecord) -> tuple[TrialState, list[float] | None]:
+        """COMPLETE at the best value, PRUNED when stopped or diverged, FAIL when the point is not to blame.
+
+        A sampler that knows completed heats alone is told of a stopped one at the best that it had reached, and of a diverged one
+        at the worst value seen: left out, it would be asked for again.
+        """
+        from optuna.trial import TrialState
+
+        values = self._values(record)
+        if record.status is Status.COMPLETED and values is not None:
+            self._see(values)
+            return TrialState.COMPLETE, values
+        if record.status not in (Status.STOPPED, Status.DIVERGED):
+            return TrialState.FAIL, None
+        if self._completed_only and self._also is None:
+            told = values if record.status is Status.STOPPED else self._worst
+            if told is not None:
+                self._see(told)
+                return TrialState.COMPLETE, told
+        return TrialState.PRUNED, None
+
+    def _see(self, values: list[float]) -> None:
+        """Keep the worst of each goal."""
+        worst = self._worst or values
+        pairs = zip(self._domain.goals, worst, values, strict=True)
+        self._worst = [min(a, b) if mode == "max" else max(a, b) for mode, a, b in pairs]
+
+    def _values(self, record: TrialRecord) -> list[float] | None:
+        """What a record reached: the best validation value of its curve, which the epoch is chosen by, and the second goal's."""
+        curve = [row[self._metric] for row in record.history if row.get(self._metric) is not None]
+        finite = [float(value) for value in curve if math.isfinite(value)]
         if not finite:
             return None
-        return float(max(finite) if self._maximise else min(finite))
-
-    def _fill(self, trial: Trial) -> dict[str, Scalar]:
-        point: dict[str, Scalar] = {}
-
-        def filler(path: str, hole: space.Hole) -> Scalar:
-            if isinstance(hole, space.Each):
-                point[path] = self._level[path]
-            else:
-                point[path] = _suggested(trial, _parameter(path, hole), hole)
-            return point[path]
-
-        space.resolve(self._sweep.recipe, filler)
-        return point
-
-    def _walk(self, point: Mapping[str, Scalar]) -> list[tuple[str, space.Hole, Scalar]]:
-        """The searched holes that this point fills, with Optuna's names for them."""
-        found: list[tuple[str, space.Hole, Scalar]] = []
-
-        def filler(path: str, hole: space.Hole) -> Scalar:
-            if not isinstance(hole, space.Each):
-                found.append((_parameter(path, hole), hole, point[path]))
-            return point[path]
-
-        space.resolve(self._sweep.recipe, filler)
-        return found
-
-    def _parameters(self, point: Mapping[str, Scalar]) -> dict[str, Any]:
-        return {parameter: value for parameter, _, value in self._walk(point)}
-
-    def _distributions(self, point: Mapping[str, Scalar]) -> dict[str, BaseDistribution]:
-        return {parameter: _distribution(hole) for parameter, hole, _ in self._walk(point)}
-
-
-def _parameter(path: str, hole: space.Hole) -> str:
-    """Optuna's name of a hole: options of one choice may each have a hole at the same place, with another range."""
-    return f"{path} in {space.describe(hole)}"
-
-
-def _suggested(trial: Trial, parameter: str, hole: space.Hole) -> Scalar:
-    match hole:
-        case space.Choice(options):
-            chosen: Scalar = trial.suggest_categorical(parameter, [space.name(option) for option in options])
-            return chosen
-        case space.Uniform(low, high, log):
-            return trial.suggest_float(parameter, low, high, log=log)
-        case space.IntRange(low, high, log):
-            return trial.suggest_int(parameter, low, high, log=log)
-        case space.Each():
-            raise TypeError(f"{parameter} is a compared factor, which is not searched")
-
-
-def _distribution(hole: space.Hole) -> BaseDistribution:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    match hole:
-        case space.Choice(options):
-            return CategoricalDistribution([space.name(option) for option in options])
-        case space.Uniform(low, high, log):
-            return FloatDistribution(low, high, log=log)
-        case space.IntRange(low, high, log):
-            return IntDistribution(low, high, log=log)
-        case space.Each():
-            raise TypeError("a compared factor is not searched")
+        best = max(finite) if self._maximise else min(finite)
+        if self._also is None:
+            return [best]
+        second = self._also.value(record)
+        return None if second is None else [best, second]

@@ -22,12 +22,12 @@ from sweeps import ASHA, TPE, QuestionError, Random, Resources, Sweep, choice, e
 from sweeps.engine import ledger as ledgers
 from sweeps.engine import question
 from sweeps.engine.drive import drive, finished
-from sweeps.engine.halving import Halving
 from sweeps.engine.job import Job, identity, key
 from sweeps.engine.machine import Machine
 from sweeps.engine.programme import Programme
 from sweeps.engine.race import Race
 from sweeps.engine.rehearsal import rehearse
+from sweeps.engine.stopping import Levels
 from sweeps.engine.study import LevelStudy
 from tests.sweeps.small import small, task
 from trainables import EMA, SGD, TF32, AdamW, ConflictError, EarlyStopping, Maximise, PerWorker, Recipe, Seeds
@@ -397,19 +397,19 @@ def test_rungs_are_rebuilt_from_histories_and_decide_as_before() -> None:
         f"t{number}": [0.1 * number + 0.01 * epoch for epoch in range(1, 9)] for number in (5, 1, 4, 2, 3, 8, 7, 6)
     }
 
-    def decide(halving: Halving, name: str) -> int | None:
+    def decide(halving: Levels, name: str) -> int | None:
         for epoch, value in enumerate(values[name], 1):
             if halving.stops("level", name, epoch, value):
                 return epoch
         return None
 
-    undisturbed = Halving(settings, 8, "max")
+    undisturbed = Levels(settings, 8, "max")
     expected = {name: decide(undisturbed, name) for name in values}
     assert len(set(expected.values())) > 1
     names = list(values)
-    first = Halving(settings, 8, "max")
+    first = Levels(settings, 8, "max")
     before = {name: decide(first, name) for name in names[:4]}
-    resumed = Halving(settings, 8, "max")
+    resumed = Levels(settings, 8, "max")
     for name in names[:4]:
         stop = before[name] or 8
         resumed.feed("level", name, [{"epoch": e, "val/x": v} for e, v in enumerate(values[name][:stop], 1)], "val/x")
@@ -417,13 +417,13 @@ def test_rungs_are_rebuilt_from_histories_and_decide_as_before() -> None:
 
 
 def test_halving_is_by_level_and_never_at_the_last_epoch() -> None:
-    halving = Halving(ASHA(grace=1, factor=2), 2, "max")
+    halving = Levels(ASHA(grace=1, factor=2), 2, "max")
     assert not halving.stops("a", "one", 1, 0.9)
     assert not halving.stops("b", "two", 1, 0.1)
     assert halving.stops("a", "three", 1, 0.1)
     assert not halving.stops("a", "three", 2, 0.0)
     assert not halving.stops("a", "four", 1, math.nan)
-    assert not Halving(None, 2, "max").stops("a", "one", 1, 0.0)
+    assert not Levels(None, 2, "max").stops("a", "one", 1, 0.0)
 
 
 def test_the_budget_closes_the_heats_and_keeps_back_the_finals() -> None:
