@@ -38,20 +38,21 @@ def drawn(groups: Mapping[str, Sequence[Point]]) -> dict[str, Any]:
     colour = alt.Color(
         "level:N",
         scale=alt.Scale(domain=list(colours), range=list(colours.values())),
-        legend=alt.Legend(title=None, orient="top-left", offset=4, symbolType="circle", symbolOpacity=1),
+        legend=alt.Legend(title=None, orient="bottom", symbolType="circle", symbolOpacity=1),
     )
 
     def y(field: str) -> alt.Y:
         return alt.Y(f"{field}:Q", title="accuracy", scale=scale, axis=axis)
 
     diagonal = table("diagonal").mark_line(strokeDash=[4, 4], strokeWidth=1.5, color=MUTED.light)
-    base = table().encode(x=x, color=colour)
     area = alt.Size("count:Q", legend=None, scale=alt.Scale(type="sqrt", range=[20, 260], zero=True))
-    layers: list[Any] = [
-        diagonal.encode(x=x, y=y("accuracy")),
-        base.mark_rule(strokeWidth=1.75, opacity=0.8).encode(y=y("low"), y2="high:Q"),
-        base.mark_point(filled=True, opacity=0.9).encode(y=y("accuracy"), size=area),
-    ]
+    layers: list[Any] = [diagonal.encode(x=x, y=y("accuracy"))]
+    for place, label in enumerate(groups):
+        # Side by side, or the whiskers of one confidence would hide each other.
+        aside = 5 * (place - (len(groups) - 1) / 2)
+        base = table().transform_filter(alt.datum.level == label).encode(x=x, color=colour)
+        layers.append(base.mark_rule(strokeWidth=1.5, opacity=0.6, xOffset=aside).encode(y=y("low"), y2="high:Q"))
+        layers.append(base.mark_point(filled=True, opacity=0.9, xOffset=aside).encode(y=y("accuracy"), size=area))
     ends = [{"confidence": end, "accuracy": end} for end in (low, 1.0)]
     whole = specification(layers, data={"rows": rows, "diagonal": ends}, height=SIZE)
     padding = {"left": 12, "right": 20, "top": 28, "bottom": 12}

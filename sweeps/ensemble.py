@@ -76,11 +76,11 @@ def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace
     else:
         chosen = members.finals(sweep, folder, level, own.top)
     answers = members.answers(sweep, chosen)
-    found = summary(answers.logits, answers.target)
+    found = summary(answers.logits, answers.target, validation=answers.validation)
     numbers = {"level": level.label, "left_out": answers.left_out, **asdict(found)}
     try:
         (folder / NUMBERS).write_text(json.dumps(numbers, indent=1) + "\n")
-        _draw(folder / DIAGRAM, answers)
+        _draw(folder / DIAGRAM, answers, found.temperature)
     except OSError as error:
         raise QuestionError(f"{folder} cannot be written to: {error.strerror}") from error
     Console().print(_table(found))
@@ -109,10 +109,13 @@ def sentence(label: str, found: Summary, left_out: int) -> str:
     what = f"{len(found.members)} members of {label} reach {percent(together.value)} % {interval}"
     told = gain.low > 0 or gain.high < 0
     points = f"{units.gap(gain.value, 'accuracy', signed=True)} [{percent(gain.low)}, {percent(gain.high)}]"
+    scaled = ""
+    if found.scaled is not None and found.temperature is not None:
+        scaled = f", {found.scaled.calibration_error:.3f} when scaled by the temperature {found.temperature:.2f} of validation"
     parts = [
         f"{what} on {found.samples} test samples against {percent(found.mean.accuracy)} % for one: {points}"
         + ("" if told else ", which can be chance"),
-        f"ECE {found.ensemble.calibration_error:.3f} against {found.mean.calibration_error:.3f}",
+        f"ECE {found.ensemble.calibration_error:.3f} against {found.mean.calibration_error:.3f}{scaled}",
         f"{percent(near.accuracy)} % on the {100 * near.share:.0f} % of them that it is surest of",
     ]
     if left_out:
@@ -138,22 +141,26 @@ def _table(found: Summary) -> Table:
         row(f"member {number}", member, "dim")
     row("one, on average", found.mean)
     row("together", found.ensemble, "bold")
+    if found.scaled is not None:
+        row("together, scaled", found.scaled)
     for covered in found.coverage[:-1]:
         table.add_row(f"… the surest {100 * covered.share:.0f} %", units.value(covered.accuracy, "accuracy"))
     return table
 
 
-def _draw(path: Path, answers: Answers) -> None:
+def _draw(path: Path, answers: Answers, temperature: float | None) -> None:
     """The ensemble's reliability beside that of one member, which is taken over all of them."""
     from reports import reliability_chart
-    from trainables.ensemble import classified
+    from trainables.ensemble_summary import scalable
 
     logits, target = answers.logits.double(), answers.target
     members = logits.softmax(-1).flatten(0, 1)
     groups = {
         "one member": _points(members, target.repeat(len(logits)), times=len(logits)),
-        "together": _points(classified(logits).probabilities, target, times=1),
+        "together": _points(scalable(logits).softmax(1), target, times=1),
     }
+    if temperature is not None:
+        groups["together, scaled"] = _points((scalable(logits) / temperature).softmax(1), target, times=1)
     reliability_chart.write(path, groups)
 
 

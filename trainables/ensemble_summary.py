@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from trainables.calibration import brier, calibration_error, negative_log_likelihood
+from trainables.calibration import brier, calibration_error, negative_log_likelihood, temperature
 from trainables.ensemble import classified
 from trainables.seeds import generator
 
@@ -57,7 +57,9 @@ class Summary:
     ``accuracy`` is the ensemble's with Wilson's interval (1927). The gains are the ensemble's less the members' mean, a sample
     against itself, with percentile bootstrap intervals over samples: they say how sure the gain is for these members on other
     samples, not for other members. ``nll_gain`` is below 0 where the ensemble is better. ``disagreement`` and
-    ``mutual_information`` are means over samples.
+    ``mutual_information`` are means over samples. ``scaled`` is the ensemble with its averaged probabilities p turned into
+    p^(1 / ``temperature``), made to sum to 1, the temperature being the best on validation samples: averaging alone makes
+    probabilities less sure, also where the members were not sure enough (Rahaman and Thiery, 2021). None without such samples.
     """
 
     samples: int
@@ -71,12 +73,15 @@ class Summary:
     disagreement: float
     mutual_information: float
     coverage: tuple[Covered, ...]
+    temperature: float | None
+    scaled: Scores | None
 
 
 def summary(
     logits: Tensor,
     target: Tensor,
     *,
+    validation: tuple[Tensor, Tensor] | None = None,
     confidence: float = 0.95,
     draws: int = 2000,
     seed: int = 0,
@@ -84,6 +89,7 @@ def summary(
 ) -> Summary:
     """Compare the members' logits [K, N, C] and their ensemble against classes [N]; the uncertainty left out first is the entropy.
 
+    ``validation`` holds logits [K, M, C] and classes [M] to calibrate on: not the samples that are compared on.
     The bootstrap draws ``draws`` times from a generator of its own, seeded by ``seed``. Raises ValueError for shapes that do not
     fit.
     """
@@ -99,6 +105,7 @@ def summary(
     surprise = torch.stack([-each.gather(1, target.unsqueeze(1)).squeeze(1).log() for each in probabilities])
     gains = torch.stack([values[-1] - values[:-1].mean(0) for values in (right, surprise)], dim=1)
     accuracy_gain, nll_gain = _bootstrapped(gains, confidence, draws, seed)
+    degrees = None if validation is None else temperature(scalable(validation[0]), validation[1])
     return Summary(
         samples=len(target),
         confidence=confidence,
@@ -116,7 +123,14 @@ def summary(
         disagreement=float(together.disagreement.mean()),
         mutual_information=float(together.mutual_information.mean()),
         coverage=tuple(_covered(right[-1], together.entropy, share) for share in coverages),
+        temperature=degrees,
+        scaled=None if degrees is None else _scores((scalable(logits) / degrees).softmax(1), target),
     )
+
+
+def scalable(logits: Tensor) -> Tensor:
+    """The logarithms of the averaged probabilities [N, C] of logits [K, N, C]: divided by a temperature they are logits."""
+    return logits.cpu().double().log_softmax(-1).logsumexp(0) - math.log(len(logits))
 
 
 def _scores(probabilities: Tensor, target: Tensor) -> Scores:

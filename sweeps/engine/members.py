@@ -41,11 +41,15 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answers:
-    """The members' logits [K, N, C] for test samples of classes [N]; ``left_out`` test samples are known to some member."""
+    """The members' logits [K, N, C] for test samples of classes [N]; ``left_out`` test samples are known to some member.
+
+    ``validation`` holds the same of the validation samples, (logits, classes), where all members were chosen on the same ones.
+    """
 
     logits: Tensor
     target: Tensor
     left_out: int
+    validation: tuple[Tensor, Tensor] | None
 
 
 def finals(sweep: Sweep, folder: Path, level: Finals, top: int | None = None) -> list[Member]:
@@ -109,10 +113,19 @@ def answers(sweep: Sweep, members: Sequence[Member]) -> Answers:
         modules = [with_weights(_run(sweep, each, splits, device).module, each.weights, device) for each in members]
     except ValueError as error:
         raise QuestionError(str(error)) from error
-    precision = first.recipe.precision
-    with precision.arithmetic(), precision.autocast(device):
-        outputs = Ensemble(tuple(modules)).over(tuple(tensor[kept] for tensor in inputs), first.evaluation_batch)
-    return Answers(logits=_logits(sweep, outputs.cpu()), target=target[kept].cpu(), left_out=len(target) - len(kept))
+    ensemble, precision = Ensemble(tuple(modules)), first.recipe.precision
+
+    def said(tensors: Sequence[Tensor]) -> Tensor:
+        with precision.arithmetic(), precision.autocast(device):
+            return _logits(sweep, ensemble.over(tuple(tensors), first.evaluation_batch).cpu())
+
+    *chosen_on, classes = first.splits.val
+    return Answers(
+        logits=said([tensor[kept] for tensor in inputs]),
+        target=target[kept].cpu(),
+        left_out=len(target) - len(kept),
+        validation=(said(chosen_on), classes.cpu()) if len(splits) == 1 else None,
+    )
 
 
 def unseen(splits: Sequence[Splits]) -> Tensor:

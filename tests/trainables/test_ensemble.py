@@ -14,7 +14,7 @@ from tests.trainables import small
 from trainables import Splits
 from trainables.checkpoints import BEST
 from trainables.ensemble import Ensemble, classified, regressed
-from trainables.ensemble_summary import summary
+from trainables.ensemble_summary import scalable, summary
 from trainables.models import MLP
 from trainables.train import train
 
@@ -140,6 +140,21 @@ def test_the_interval_covers_the_gain_as_often_as_it_says() -> None:
         for each, classes in zip(logits.tensor_split(60, dim=1), target.tensor_split(60), strict=True)
     ]
     assert sum(gain.low <= truth <= gain.high for gain in found) >= 53
+
+
+def test_a_temperature_from_validation_mends_the_ensemble() -> None:
+    """Members that are not sure enough, averaged, are less so still; scaled they are as sure as they are right."""
+    logits, target = planted()
+    members, timid = logits[:, :2000], 0.3 * logits
+    found = summary(timid[:, 2000:], target[2000:], validation=(timid[:, :2000], target[:2000]))
+    assert found.temperature is not None
+    assert found.scaled is not None
+    assert found.temperature < 0.7
+    assert found.scaled.calibration_error < 0.25 * found.ensemble.calibration_error
+    assert found.scaled.nll < found.ensemble.nll
+    assert found.scaled.accuracy == found.ensemble.accuracy
+    assert summary(members, target[:2000]).scaled is None
+    torch.testing.assert_close(scalable(members).softmax(1), classified(members).probabilities, rtol=1e-10, atol=1e-14)
 
 
 def test_copies_of_one_member_gain_nothing() -> None:

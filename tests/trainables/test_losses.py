@@ -381,3 +381,14 @@ def test_a_run_divides_by_what_the_whole_batch_counts() -> None:
     for stepped, parameter in zip(after.run.module.parameters(), module.parameters(), strict=True):
         assert parameter.grad is not None
         torch.testing.assert_close(stepped, parameter - 0.1 * parameter.grad, rtol=1e-10, atol=1e-14)
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_low_precision_outputs_lose_nothing_more(case: Case, dtype: torch.dtype) -> None:
+    """Inside autocast the value is that of the rounded outputs in single precision: targets and settings are not rounded too."""
+    rounded = case.output.to(dtype)
+    target = case.target.float() if case.target.is_floating_point() else case.target
+    with torch.autocast("cpu", dtype=dtype):
+        summed, _ = weighed(case.loss, rounded, target)
+    assert summed.item() == pytest.approx(weighed(case.loss, rounded.float(), target)[0].item(), rel=1e-5)

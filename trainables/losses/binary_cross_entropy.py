@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainables.losses.loss import by_sample, values_of
+from trainables.losses.loss import by_sample, values_of, wide
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +29,7 @@ class BinaryCrossEntropy:
         """Each sample's mean over its answers, [B]."""
         from torch.nn import functional
 
+        output = wide(output)
         wanted = target.to(output.dtype)
         if self.smoothing:
             wanted = wanted * (1 - self.smoothing) + self.smoothing / 2

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainables.losses.loss import by_sample
+from trainables.losses.loss import by_sample, wide
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +27,7 @@ class Huber:
         """Each sample's mean over its values, [B]."""
         from torch.nn import functional
 
-        errors = functional.huber_loss(output.reshape(target.shape), target, reduction="none", delta=self.delta)
+        errors = functional.huber_loss(wide(output).reshape(target.shape), target, reduction="none", delta=self.delta)
         return by_sample(errors, len(target))
 
     def conflicts(self) -> Iterator[str]:

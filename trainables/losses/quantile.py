@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from trainables.losses.loss import by_sample, values_of
+from trainables.losses.loss import by_sample, values_of, wide
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +27,7 @@ class Quantile:
         """Each sample's mean over its values and the levels, [B]."""
         import torch
 
-        error = target.unsqueeze(-1) - output.reshape(*target.shape, len(self.levels))
+        error = target.unsqueeze(-1) - wide(output).reshape(*target.shape, len(self.levels))
         levels = error.new_tensor(self.levels)
         return by_sample(torch.maximum(levels * error, (levels - 1) * error), len(target))
 

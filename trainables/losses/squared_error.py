@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainables.losses.loss import by_sample
+from trainables.losses.loss import by_sample, wide
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ class MeanSquaredError:
         """Each sample's mean squared error, [B]."""
         from torch.nn import functional
 
-        errors = functional.mse_loss(output.reshape(target.shape), target, reduction="none")
+        errors = functional.mse_loss(wide(output).reshape(target.shape), target, reduction="none")
         return by_sample(errors, len(target))
 
     def conflicts(self) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainables.losses.huber import delta_conflicts
+from trainables.losses.loss import wide
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +29,7 @@ class TemporalDifference:
         from torch.nn import functional
 
         action, value = target[:, 0].long(), target[:, 1]
-        taken = output.gather(1, action.unsqueeze(1)).squeeze(1)
+        taken = wide(output).gather(1, action.unsqueeze(1)).squeeze(1)
         return functional.huber_loss(taken, value.to(taken.dtype), reduction="none", delta=self.delta)
 
     def outputs(self, targets: Sequence[Tensor]) -> int:
