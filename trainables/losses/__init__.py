@@ -5,7 +5,7 @@ from trainables.losses.constraint import Constraint, sudoku
 from trainables.losses.cross_entropy import CrossEntropy
 from trainables.losses.focal import Focal
 from trainables.losses.huber import Huber
-from trainables.losses.loss import Loss, Sizing, Weighing, mean, outputs, weighed, weight
+from trainables.losses.loss import Loss, Sizing, Weighing, mean, outputs, summed, weighed, weight
 from trainables.losses.quantile import Quantile
 from trainables.losses.sample_weighted import SampleWeighted, Unweighted
 from trainables.losses.squared_error import MeanSquaredError
@@ -30,6 +30,7 @@ __all__ = [
     "mean",
     "outputs",
     "sudoku",
+    "summed",
     "weighed",
     "weight",
 ]

@@ -55,10 +55,15 @@ def weighed(loss: Loss, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]
     The sum is at least in single precision, the weight in double. Where nothing counts both are 0; ``mean`` makes 0 of that, not
     NaN. Raises ValueError for a number of values that is not the number of samples, such as flattened tokens.
     """
+    return summed(loss, output, target), weight(loss, target)
+
+
+def summed(loss: Loss, output: Tensor, target: Tensor) -> Tensor:
+    """The first of the two alone, for who knows the weight of the whole batch already."""
     value = wide(loss(output, target))
     if value.ndim == 0 and not weighs(loss):
-        return value * len(target), weight(loss, target)
-    return by_sample(value, len(target)).sum(), weight(loss, target)
+        return value * len(target)
+    return by_sample(value, len(target)).sum()
 
 
 def weight(loss: Loss, target: Tensor) -> Tensor:
