@@ -10,11 +10,8 @@ what the others took, divided by their number. Exit status 1 when a variant fail
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -28,8 +25,9 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # run by its path, Python looks beside this file alone
 
+from benchmarks.conditions import cell, environment, invocation, machine, natural, say, under, versions  # noqa: E402
 from benchmarks.cost import Measured, measure  # noqa: E402
-from benchmarks.results import GOALS, Cost, Measurement, Spread, described, differences, ratios  # noqa: E402
+from benchmarks.figures import GOALS, Cost, Measurement, Spread, described, differences, ratios  # noqa: E402
 from benchmarks.trial import Outcome  # noqa: E402
 from benchmarks.variants import DRIVER, UNTRACKED, VARIANTS, Variant  # noqa: E402
 
@@ -61,22 +59,22 @@ def main(arguments: Sequence[str]) -> int:
     for number in range(1, options.rounds + 1):
         for name, variant, trials in plan:
             loads.append(os.getloadavg()[0])
-            _say(f"round {number} of {options.rounds}: {name} …")
+            say(f"round {number} of {options.rounds}: {name} …")
             try:
                 run = measured(variant, trials)
             except FailedError as error:
                 failed.append(str(error))
-                _say(str(error))
+                say(str(error))
                 continue
             runs[name].append(run)
             cost = f"{run.trial.cpu:.3g} CPU-s and {run.trial.seconds:.3g} s a trial"
-            _say(f"  {cost}, {run.start.cpu:.3g} CPU-s and {run.start.seconds:.3g} s to start")
+            say(f"  {cost}, {run.start.cpu:.3g} CPU-s and {run.start.seconds:.3g} s to start")
     differing = _checked(runs)
     result = _result(runs, plan, options, loads)
     result |= {"same_training": not differing, "differing": differing, "failed": failed}
     print(json.dumps(result, indent=1, allow_nan=False)) if options.json else _show(result)
     for fault in [*failed, *differing]:
-        _say(f"WARNING: {fault}")
+        say(f"WARNING: {fault}")
     return 1 if failed or differing else 0
 
 
@@ -87,7 +85,7 @@ def measured(variant: Variant, trials: int) -> Measurement:
         marks, log = scratch / "marks", scratch / "log"
         command = [sys.executable, "-m", "benchmarks.variants", variant.name, str(trials), str(marks)]
         used = measure(
-            [*command, str(scratch / "files")], environment=_environment(), log=log, marks=marks, limit=LIMIT_SECONDS
+            [*command, str(scratch / "files")], environment=environment(), log=log, marks=marks, limit=LIMIT_SECONDS
         )
         lines = marks.read_text().splitlines() if marks.exists() else []
         if used.status != 0 or len(lines) != trials:
@@ -120,13 +118,6 @@ def _tenths(driver: Sequence[float]) -> list[float]:
     return [(driver[end] - driver[begin]) / (end - begin) for begin, end in pairwise(ends)]
 
 
-def _environment() -> dict[str, str]:
-    """The same for all: nothing of Ray's that the user has set, one thread, no GPU."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TUNE_", "MLFLOW_"))}
-    path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
-    return kept | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-
-
 def _plan(options: argparse.Namespace) -> list[tuple[str, Variant, int]]:
     """Name, variant and number of trials of each run in a round."""
     plan = [(variant.name, variant, QUICK_TRIALS if options.quick else variant.trials) for variant in VARIANTS]
@@ -154,7 +145,7 @@ def _reference(said: Sequence[Outcome]) -> list[Outcome]:
         capture_output=True,
         text=True,
         check=True,
-        env=_environment(),
+        env=environment(),
     )
     return [Outcome(**json.loads(line)) for line in done.stdout.splitlines()]
 
@@ -187,10 +178,9 @@ def _result(
         "variants": variants,
         "concurrency": 1,
         "rounds": options.rounds,
-        "command": shlex.join(["python", "-m", "benchmarks.trial_cost", *options.given]),
-        "machine": _machine(loads),
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "command": invocation("benchmarks.trial_cost", options.given),
+        "machine": machine(loads),
+        "versions": versions(LIBRARIES),
     }
 
 
@@ -215,15 +205,6 @@ def _by_tenth(runs: Runs, driver: Variant) -> list[float] | None:
     )
 
 
-def _machine(loads: Sequence[float]) -> dict[str, Any]:
-    """Where this ran; ``load`` is what else was going on: the greatest load average before a run, whose own trace is in it."""
-    from sweeps.engine.machine import Machine
-
-    details = Machine.here(None).details
-    named = ("cpu", "cores", "memory_bytes", "system")
-    return {name: details[name] for name in named} | {"load": max(loads, default=None)}
-
-
 def _show(result: Mapping[str, Any]) -> None:
     """The tables: medians, and from the least to the greatest of the rounds."""
     from rich.console import Console
@@ -234,7 +215,7 @@ def _show(result: Mapping[str, Any]) -> None:
     for column in ("", "CPU-s a trial", "s a trial", "CPU-s to start", "s to start", "trials"):
         table.add_column(column, justify="left" if not column else "right", no_wrap=True)
     for entry in result["variants"].values():
-        cells = [_cell(entry[part][unit]) for part in ("per_trial", "start") for unit in ("cpu_seconds", "seconds")]
+        cells = [cell(entry[part][unit]) for part in ("per_trial", "start") for unit in ("cpu_seconds", "seconds")]
         table.add_row(entry["says"], *cells, str(entry["trials"]))
     if result["variants"]:
         console.print(table)
@@ -255,18 +236,7 @@ def _show(result: Mapping[str, Any]) -> None:
     if tenths:
         shown = ", ".join(f"{1000 * value:.1f}" for value in tenths)
         console.print(f"without MLflow, by tenth of {DRIVEN[-1]} trials, ms: {shown}", highlight=False)
-    machine, versions = result["machine"], result["versions"]
-    console.print(
-        f"{machine['cpu']}, {machine['cores']} cores, load up to {machine['load']:.1f}; "
-        + ", ".join(f"{name} {version}" for name, version in versions.items()),
-        highlight=False,
-    )
-
-
-def _cell(spread: Mapping[str, Any]) -> str:
-    if len(spread["rounds"]) == 1:
-        return f"{spread['median']:.3g}"
-    return f"{spread['median']:.3g} ({spread['min']:.3g} to {spread['max']:.3g})"
+    console.print(under(result["machine"], result["versions"]), highlight=False)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -278,25 +248,13 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    parser.add_argument("--rounds", type=_natural, metavar="N", help="rounds over all variants (3; with --quick 1)")
+    parser.add_argument("--rounds", type=natural, metavar="N", help="rounds over all variants (3; with --quick 1)")
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_TRIALS} trials a variant: shows that it works")
     options = parser.parse_args(arguments)
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.given = [*arguments]
     return options
-
-
-def _natural(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
-
-
-def _say(text: str) -> None:
-    """A line beside the result."""
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

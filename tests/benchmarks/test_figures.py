@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.results import Cost, Measurement, Spread, described, differences, ratios
+from benchmarks.figures import Cost, Measurement, Spread, described, differences, ratios
 from benchmarks.trial import Outcome
 
 OUTCOME = Outcome(lr=1e-3, seed=0, steps=85, train_loss=0.5, val_loss=0.4)
