@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-LARGEST = 10_000
+LARGEST = 1_000
 """Points of the largest grid."""
 
 
@@ -36,8 +36,8 @@ class Grid:
 
     def heats(self, domain: Domain, known: Sequence[Mapping[str, Scalar]]) -> int:
         """The size of the grid, at most ``trials``; points that are known but do not lie on it come on top."""
-        grid = list(self.grid(domain))
-        strangers = sum(domain.parameters(point) not in grid for point in known)
+        grid = {_key(point) for point in self.grid(domain)}
+        strangers = sum(_key(domain.parameters(point)) not in grid for point in known)
         return min(self.trials, len(grid) + strangers)
 
     def build(self, domain: Domain, seed: int) -> BaseSampler:
@@ -50,8 +50,8 @@ class Grid:
         order = [grid[place] for place in np.random.default_rng(seed).permutation(len(grid))]
 
         def draw(before: Sequence[FrozenTrial], number: int) -> Mapping[str, Scalar]:  # noqa: ARG001
-            dealt = [trial.params for trial in before]
-            return next((point for point in order if point not in dealt), {})
+            dealt = {_key(trial.params) for trial in before}
+            return next((point for point in order if _key(point) not in dealt), {})
 
         return Drawn(draw, seed)
 
@@ -89,6 +89,11 @@ class Grid:
                 return list(_spread(low, high, self.points, log=log))
             case space.Each():
                 raise TypeError("a compared factor is not searched")
+
+
+def _key(point: Mapping[str, Scalar]) -> frozenset[tuple[str, str]]:
+    """A point as something that sets can hold, in which 1 is not True."""
+    return frozenset((name, repr(value)) for name, value in point.items())
 
 
 def _spread(low: float, high: float, count: int, *, log: bool) -> Iterator[float]:
