@@ -9,7 +9,10 @@ ray submit cluster.yaml sweeps/precision.py
 from sweeps import Sweep, each, main
 from trainables import BF16, FP16, FP32, AdamW, Cosine, Recipe
 from trainables.models import MLP
+from trainables.precision import Precision
 from trainables.tasks import digits
+
+PRECISIONS: tuple[Precision, ...] = (FP32(), BF16(), FP16())
 
 sweep = Sweep(
     name="precision",
@@ -19,7 +22,7 @@ sweep = Sweep(
         batch_size=64,
         optimizer=AdamW(lr=3e-3),
         schedule=Cosine(warmup=0.1),
-        precision=each(FP32(), BF16(), FP16()),
+        precision=each(*PRECISIONS),
         epochs=20,
     ),
     seeds=12,  # finals; nothing is searched

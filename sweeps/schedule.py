@@ -7,7 +7,18 @@ ray submit cluster.yaml sweeps/schedule.py
 from sweeps import ASHA, TPE, Sweep, each, log_uniform, main
 from trainables import AdamW, Constant, Cosine, Exponential, OneCycle, Plateau, Recipe, Step, WarmRestarts
 from trainables.models import MLP
+from trainables.schedules import Schedule
 from trainables.tasks import digits
+
+SCHEDULES: tuple[Schedule, ...] = (
+    Constant(),
+    Step(),
+    Exponential(final=0.01),
+    Cosine(warmup=0.1),
+    WarmRestarts(cycles=2),
+    OneCycle(),
+    Plateau(factor=0.3, patience=2),
+)
 
 sweep = Sweep(
     name="schedule",
@@ -16,15 +27,7 @@ sweep = Sweep(
         model=MLP(widths=(128, 128)),
         batch_size=64,
         optimizer=AdamW(lr=log_uniform(1e-4, 3e-2)),
-        schedule=each(
-            Constant(),
-            Step(),
-            Exponential(final=0.01),
-            Cosine(warmup=0.1),
-            WarmRestarts(cycles=2),
-            OneCycle(),
-            Plateau(factor=0.3, patience=2),
-        ),
+        schedule=each(*SCHEDULES),
         epochs=20,
     ),
     search=TPE(trials=16),  # for each schedule

@@ -41,7 +41,7 @@ def warm(run: Run) -> None:
     """
     import torch
 
-    from trainables.losses import weighed
+    from trainables.losses import summed
     from trainables.seeds import seeded
 
     buffers = [(buffer, buffer.clone()) for buffer in run.module.buffers()]
@@ -51,7 +51,7 @@ def warm(run: Run) -> None:
         for size in sorted(run.plan.sizes(run.micro_batch), reverse=True):
             *inputs, target = (tensor[:size] for tensor in run.splits.train)
             with run.recipe.precision.autocast(run.device):
-                loss, _ = weighed(run.loss, run.module(*inputs), target)
+                loss = summed(run.loss, run.module(*inputs), target)
             loss.backward()  # type: ignore[no-untyped-call]
         with torch.inference_mode():
             for module in modules:

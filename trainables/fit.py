@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from torch import Tensor
 from trainables.augment import augmented
 from trainables.batches import picked
 from trainables.compiled import warm
+from trainables.determinism import deterministic
 from trainables.evaluate import evaluate
 from trainables.gradients import accumulate
+from trainables.losses import mean
 from trainables.micro_batch import Auto
 from trainables.run import Run
 from trainables.seeds import generator, seeded
@@ -63,14 +66,14 @@ def fit(
         run.load(state)
     meter = Meter(run.device)
     if recipe.compile is not None:
-        with meter.phase("compile"), recipe.precision.arithmetic():
+        with meter.phase("compile"), _arithmetic(recipe):
             warm(run)
     while run.epoch < recipe.epochs:
         run.begin_epoch()
         drawing = seeded(run.device, run.seeds.order, run.epoch, *run.world.stream)
-        with meter.phase("train"), recipe.precision.arithmetic(), drawing:
+        with meter.phase("train"), _arithmetic(recipe), drawing:
             trained = _train(run)
-        with meter.phase("validate"), recipe.precision.arithmetic():
+        with meter.phase("validate"), _arithmetic(recipe):
             metrics = trained | _measure(run)
             improved = run.improves(metrics)
             if improved:
@@ -89,6 +92,13 @@ def fit(
         )
 
 
+@contextmanager
+def _arithmetic(recipe: Recipe) -> Iterator[None]:
+    """The process's switches as the recipe wants them."""
+    with recipe.precision.arithmetic(), deterministic(wanted=recipe.deterministic):
+        yield
+
+
 def _train(run: Run) -> dict[str, float]:
     """One pass over the training set: accumulate, unscale, clip, add noise, step, average, schedule, in this order.
 
@@ -97,7 +107,7 @@ def _train(run: Run) -> dict[str, float]:
     recipe, plan, world, optimizer = run.recipe, run.plan, run.world, run.optimizer
     first = run.step
     loss_sum = torch.zeros((), device=run.device, dtype=torch.float64)
-    weight_sum, norm_sum = torch.zeros_like(loss_sum), torch.zeros_like(loss_sum)
+    norm_sum, weight_sum = torch.zeros_like(loss_sum), torch.zeros_like(loss_sum)
     batches = picked(run.splits.train, plan.batch_size, run.order())
     for batch in augmented(batches, recipe.augment, generator("augment", run.seeds.order, run.epoch)):
         summed, weight = accumulate(run, batch)
@@ -116,7 +126,7 @@ def _train(run: Run) -> dict[str, float]:
         optimizer.zero_grad()
         run.samples += len(batch[-1])
     world.settle(run.buffers)
-    trained = {"train/loss": float(world.total(loss_sum) / weight_sum.clamp(min=torch.finfo(torch.float64).tiny))}
+    trained = {"train/loss": float(mean(world.total(loss_sum), weight_sum))}
     if recipe.clip is not None and run.step > first:
         trained["train/grad_norm"] = float(norm_sum) / (run.step - first)
     return trained

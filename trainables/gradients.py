@@ -11,15 +11,17 @@ import torch
 from torch import Tensor
 
 from trainables.batches import parts
-from trainables.losses import weighed, weight
+from trainables.losses import summed, weight
+from trainables.losses.loss import weighs
 from trainables.micro_batch import Auto, out_of_memory, release
 
 if TYPE_CHECKING:
+    from trainables.losses import Loss
     from trainables.run import Run
     from trainables.task import Tensors
 
 
-def accumulate(run: Run, batch: Tensors) -> tuple[Tensor, Tensor]:
+def accumulate(run: Run, batch: Tensors) -> tuple[Tensor, Tensor | float]:
     """Add the gradient of the batch's mean loss to the parameters; the sum of this worker's losses and the batch's weight are told.
 
     The mean is over the weights of the whole effective batch: over its samples, or what a ``Weighing`` loss counts instead.
@@ -29,22 +31,32 @@ def accumulate(run: Run, batch: Tensors) -> tuple[Tensor, Tensor]:
     return _accumulated(run, batch)
 
 
-def _accumulated(run: Run, batch: Tensors) -> tuple[Tensor, Tensor]:
+def _accumulated(run: Run, batch: Tensors) -> tuple[Tensor, Tensor | float]:
     """Micro-batch by micro-batch; the workers meet in the last one's backward pass."""
-    share, whole = run.world.part(batch), weight(run.loss, batch[-1])
+    share, whole = run.world.part(batch), _whole(run.loss, batch[-1])
     if len(share[-1]) == 0:
         return _attend(run, batch), whole
-    # The workers' gradients are averaged, which takes out their number again. A batch of which nothing counts has no gradient.
-    scale = (run.world.size / whole.where(whole > 0, 1.0)).to(run.parameters[0].dtype)
+    # The workers' gradients are averaged, which takes out their number again.
+    scale = _scale(run.world.size, whole, run.parameters[0].dtype)
     micro_batches = list(parts(share, run.micro_batch))
-    summed = torch.zeros((), device=run.device, dtype=torch.float64)
+    total = torch.zeros((), device=run.device, dtype=torch.float64)
     for number, (*inputs, target) in enumerate(micro_batches, start=1):
         with nullcontext() if number == len(micro_batches) else run.world.apart(run.replica):
             with run.recipe.precision.autocast(run.device):
-                loss, _ = weighed(run.loss, run.replica(*inputs), target)
+                loss = summed(run.loss, run.replica(*inputs), target)
             run.scaler.scale(loss * scale).backward()  # type: ignore[no-untyped-call]
-        summed += loss.detach()
-    return summed, whole
+        total += loss.detach()
+    return total, whole
+
+
+def _whole(loss: Loss, target: Tensor) -> Tensor | float:
+    """What the mean over a batch is divided by; a number where it is known without asking the device."""
+    return weight(loss, target) if weighs(loss) else float(len(target))
+
+
+def _scale(workers: int, whole: Tensor | float, dtype: torch.dtype) -> Tensor | float:
+    """What a sum of losses is multiplied by; a batch of which nothing counts has no gradient anyhow."""
+    return workers / whole if isinstance(whole, float) else (workers / whole.where(whole > 0, 1.0)).to(dtype)
 
 
 def _attend(run: Run, batch: Tensors) -> Tensor:
@@ -52,13 +64,13 @@ def _attend(run: Run, batch: Tensors) -> Tensor:
     run.replica.eval()  # one sample is too few for BatchNorm in training, and must not enter its statistics
     *inputs, target = (tensor[:1] for tensor in batch)
     with run.recipe.precision.autocast(run.device):
-        loss, _ = weighed(run.loss, run.replica(*inputs), target)
+        loss = summed(run.loss, run.replica(*inputs), target)
     run.scaler.scale(loss * 0.0).backward()  # type: ignore[no-untyped-call]
     run.training()
     return torch.zeros((), device=run.device, dtype=torch.float64)
 
 
-def _fitted(run: Run, batch: Tensors) -> tuple[Tensor, Tensor]:
+def _fitted(run: Run, batch: Tensors) -> tuple[Tensor, Tensor | float]:
     """The same with the micro-batch halved, in all workers, until the step fits into memory everywhere.
 
     No worker waits for another inside a micro-batch: they meet once at the end, to tell whether all got through and to average.
@@ -66,19 +78,19 @@ def _fitted(run: Run, batch: Tensors) -> tuple[Tensor, Tensor]:
     """
     again = _rewind(run)
     while True:
-        summed = None
+        taken = None
         try:
-            summed = _accumulated(run, batch)
+            taken = _accumulated(run, batch)
         except Exception as error:
             if not out_of_memory(error):
                 raise
             said = str(error)
         # Outside the handler: its traceback would keep the failed step's activations alive.
-        if run.world.meet(run.parameters, failed=summed is None) and summed is not None:
-            return summed
+        if run.world.meet(run.parameters, failed=taken is None) and taken is not None:
+            return taken
         if run.micro_batch == 1:
             raise MemoryError(
-                f"a micro-batch of one sample does not fit: {said if summed is None else 'in another worker'}"
+                f"a micro-batch of one sample does not fit: {said if taken is None else 'in another worker'}"
             )
         run.micro_batch = math.ceil(run.micro_batch / 2)
         run.optimizer.zero_grad()

@@ -89,7 +89,8 @@ class Recipe:
     layers as the run goes on, ``augment`` changes training batches, ``curriculum`` starts with easy samples, ``split`` divides
     the task's training and validation samples anew. ``freeze`` and ``recompute`` name parameters and submodules by patterns such
     as ``blocks.0.*``: not trained, and without activations kept for the backward pass. ``hooks`` are one's own code around the
-    epochs. ``seed`` is one number for initialisation, order and split alike, or ``Seeds`` to name each.
+    epochs. ``deterministic`` allows torch's deterministic algorithms alone, which a GPU needs for the same numbers twice. ``seed``
+    is one number for initialisation, order and split alike, or ``Seeds`` to name each.
     """
 
     model: Model
@@ -113,6 +114,7 @@ class Recipe:
     compile: Compile | None = None
     stop: EarlyStopping | None = None
     hooks: tuple[Hook, ...] = ()
+    deterministic: bool = False
     seed: int | Seeds = 0
 
     @property

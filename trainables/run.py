@@ -82,7 +82,8 @@ class Run:
             splits = recipe.split(splits, seeds.split)
         dtype = recipe.precision.dtype()
         splits = _moved(splits, device, dtype)
-        model = recipe.model.adapted(splits.shape()) if isinstance(recipe.model, Adaptable) else recipe.model
+        loss = recipe.loss or task.loss
+        model = recipe.model.adapted(splits.shape(loss)) if isinstance(recipe.model, Adaptable) else recipe.model
         with seeded(device, "init", seeds.init):
             built = model.build()
         if not isinstance(built, nn.Module):
@@ -109,7 +110,6 @@ class Run:
             raise ConflictError(
                 "model", [f"{type(recipe.model).__name__} has no dropout layer; set dropout=None, or add one"]
             )
-        loss = recipe.loss or task.loss
         replica = module
         plan = Plan.of(recipe, len(splits.train[-1]), world.size)
         average = recipe.average.build(module) if recipe.average is not None else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import sys
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ def clean(threads: int, *parts: int | str) -> None:
     torch.autograd.set_detect_anomaly(False)
     torch.backends.cudnn.deterministic = False
     torch.backends.cudnn.benchmark = False
+    if "torch._dynamo" in sys.modules:
+        # Compiled code is kept by the function that was traced, which models of one class share: their limit is soon reached.
+        torch._dynamo.reset()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         gc.collect()
         torch.cuda.empty_cache()

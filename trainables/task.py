@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trainables.errors import ConflictError
-from trainables.losses import CrossEntropy, Loss
+from trainables.losses import CrossEntropy, Loss, outputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,14 +73,10 @@ class Splits:
         further = {f"val_{name}": tensors for name, tensors in self.more.items()}
         return {"train": self.train, "val": self.val, "test": self.test, **further}
 
-    def shape(self) -> Shape:
-        """Read off the tensors: integer targets are classes 0..C-1, floating ones are regressed value by value."""
-        target = self.train[-1]
-        if target.is_floating_point():
-            outputs = max(1, target[0].numel())
-        else:
-            outputs = 1 + max(int(part[-1].max()) for part in self.named().values())
-        return Shape(inputs=tuple(self.train[0].shape[1:]), outputs=outputs)
+    def shape(self, loss: Loss) -> Shape:
+        """Inputs as the tensors have them, and the outputs that this loss needs for the targets of all sets."""
+        needed = outputs(loss, [tensors[-1] for tensors in self.named().values()])
+        return Shape(inputs=tuple(self.train[0].shape[1:]), outputs=needed)
 
     def conflicts(self) -> Iterator[str]:
         """What makes this data unusable."""

@@ -62,13 +62,13 @@ def _step(sweep: Sweep, recipe: Recipe, splits: Splits) -> None:
     import torch
 
     from trainables.evaluate import evaluate
-    from trainables.losses import weighed
+    from trainables.losses import summed
     from trainables.run import Run
 
     try:
         run = Run.start(sweep.task, recipe, splits=splits, device=torch.device("cpu"))
         batch = tuple(tensor[: min(4, run.plan.micro_batch)] for tensor in run.splits.train)
-        loss, _ = weighed(run.loss, run.module(*batch[:-1]), batch[-1])
+        loss = summed(run.loss, run.module(*batch[:-1]), batch[-1])
         loss.backward()  # type: ignore[no-untyped-call]
         evaluate(
             run.module,

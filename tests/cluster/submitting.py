@@ -171,7 +171,7 @@ def test_nothing_answers_without_the_token(lab: Lab) -> None:
 
 def test_nodes_that_differ_are_refused(lab: Lab) -> None:
     one, two = lab.rig.workers
-    name = f"{HOME}/regatta/trainables/losses.py"
+    name = f"{HOME}/regatta/trainables/losses/loss.py"
     two.run(f"echo '# of last week' >> {name}")
     one.run(f"mount -t tmpfs tmpfs {SHARED}")  # its shared storage is gone
     before = (lab.runs / NAME / "trials.jsonl").read_bytes()
@@ -186,7 +186,7 @@ def test_nodes_that_differ_are_refused(lab: Lab) -> None:
     assert (lab.runs / NAME / "trials.jsonl").read_bytes() == before
     # The way out that it names.
     lab.ray(f"up -y {FILE}")
-    right, deadline = (ROOT / "trainables" / "losses.py").read_text().strip(), time.monotonic() + 300
+    right, deadline = (ROOT / "trainables" / "losses" / "loss.py").read_text().strip(), time.monotonic() + 300
     while two.run(f"cat {name}", quiet=True).text.strip() != right:
         assert time.monotonic() < deadline, "`ray up` did not bring the code back"
         time.sleep(1)

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables import ConflictError, Maximise, Plan, Splits, Task
+from trainables import ConflictError, CrossEntropy, Maximise, Plan, Splits, Task
 from trainables.batches import parts, shuffled, split
 from trainables.models import MLP
 from trainables.recipe import Recipe
@@ -84,8 +84,8 @@ def test_the_digits_are_the_ones_of_scikit_learn() -> None:
     theirs = load_digits()
     mine = torch.cat([splits.train[0], splits.val[0], splits.test[0]]).double().numpy() * 16
     assert sorted(map(tuple, mine)) == sorted(map(tuple, theirs.data))
-    assert splits.shape().inputs == (64,)
-    assert splits.shape().outputs == 10
+    assert splits.shape(CrossEntropy()).inputs == (64,)
+    assert splits.shape(CrossEntropy()).outputs == 10
 
 
 def test_plan_counts() -> None:
@@ -117,7 +117,7 @@ def test_a_csv_table_is_scaled_by_its_training_split(tmp_path: Path) -> None:
     torch.testing.assert_close(x.mean(0), torch.zeros(2), rtol=0, atol=1e-5)
     torch.testing.assert_close(x.std(0, correction=0), torch.ones(2), rtol=0, atol=1e-5)
     assert sorted(set(splits.test[1].tolist())) == [0, 1]
-    assert splits.shape().outputs == 2
+    assert splits.shape(CrossEntropy()).outputs == 2
 
 
 def test_a_parquet_table_gives_the_same(tmp_path: Path) -> None:

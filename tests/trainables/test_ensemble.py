@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from tests.trainables import small
-from trainables import Splits
+from trainables import CrossEntropy, Splits
 from trainables.checkpoints import BEST
 from trainables.ensemble import Ensemble, classified, regressed
 from trainables.ensemble_summary import scalable, summary
@@ -102,7 +102,7 @@ def test_checkpoints_of_runs_become_an_ensemble(tmp_path: Path) -> None:
     points, classes = splits.test
 
     def build() -> nn.Module:
-        return MLP(widths=(8,)).adapted(splits.shape()).build().double()
+        return MLP(widths=(8,)).adapted(splits.shape(CrossEntropy())).build().double()
 
     answers = Ensemble.loaded(build, paths).over((points.double(),))
     found = summary(answers, classes)

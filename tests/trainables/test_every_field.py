@@ -31,7 +31,7 @@ from trainables import (
     Noise,
     Recipe,
 )
-from trainables.fit import Epoch
+from trainables.fit import Epoch, fit
 from trainables.models import MLP
 from trainables.run import Run
 from trainables.train import train
@@ -85,6 +85,7 @@ CHANGED: dict[str, Any] = {
     "compile": Compile(),
     "stop": EarlyStopping(patience=1, min_delta=1.0),
     "hooks": (noting,),
+    "deterministic": True,
     "seed": 4,
 }
 
@@ -116,7 +117,24 @@ def compiled(settings: Recipe, folder: Path) -> bool:  # noqa: ARG001
     return run.module._compiled_call_impl is not None
 
 
-OBSERVED: dict[str, Callable[[Recipe, Path], object]] = {"recompute": kept, "compile": compiled}
+def switched(settings: Recipe, folder: Path) -> set[bool]:  # noqa: ARG001
+    """Whether the loss is computed by deterministic algorithms."""
+    seen = set()
+
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        seen.add(torch.are_deterministic_algorithms_enabled())
+        return half(output, target)
+
+    for _ in fit(ranked, replace(settings, loss=loss, epochs=1)):
+        pass
+    return seen
+
+
+OBSERVED: dict[str, Callable[[Recipe, Path], object]] = {
+    "recompute": kept,
+    "compile": compiled,
+    "deterministic": switched,
+}
 """What shows a field that must not change the numbers."""
 
 

@@ -77,6 +77,7 @@ def worker(rank: int, folder: str, size: int, work: Callable[[World], Any]) -> N
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=size)
     world = World(rank=rank, size=size, group=dist.new_group())
     torch.save(work(world), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()  # its threads, left alone, may still run while the process ends, which then aborts
 
 
 def together(size: int, work: Callable[[World], Any]) -> list[Any]:
