@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from analysis import units
+from analysis.front import trade
 from analysis.scaling_answer import scaling_clauses
 from analysis.verdict import Comparison, Interval, LevelResult, SpeedComparison, Verdict
 
@@ -28,7 +29,7 @@ def sentence(verdict: Verdict, *, seeds: int, fewest: int) -> str:
     else:
         group = [level for level in clean if level.rank_group == clean[0].rank_group]
         parts = [*_lead(verdict, clean, group, seeds), *_worse(verdict, clean, group), *_speed(verdict, group)]
-    parts += [*_diverged(verdict), *_silent(verdict), *_so_far(verdict, seeds)]
+    parts += [*_traded(verdict, clean[0]), *_diverged(verdict), *_silent(verdict), *_so_far(verdict, seeds)]
     return f"{'; '.join(parts)}."
 
 
@@ -135,6 +136,13 @@ def _own_speed(verdict: Verdict, level: LevelResult) -> list[str]:
     return [
         f"it reaches {target}{often} in {units.seconds(cost.seconds)}{_spaced(units.seconds_interval(cost.interval))}"
     ]
+
+
+def _traded(verdict: Verdict, best: LevelResult) -> list[str]:
+    """Where the search had a second goal, what the best level's point gave up for it."""
+    if verdict.also is None:
+        return []
+    return trade(verdict.goal, verdict.also, [point for point in verdict.front if point.level == best.level])
 
 
 def _diverged(verdict: Verdict) -> list[str]:

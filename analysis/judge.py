@@ -11,6 +11,7 @@ import numpy as np
 from analysis import units
 from analysis.answer import sentence
 from analysis.finals import Finals, gather, shared_seeds
+from analysis.front import front, second_goal
 from analysis.ledger import Goal, Question
 from analysis.looks import Occasion, declared_looks, occasion
 from analysis.power import MOST_SEEDS, equivalent_tests, seeds_needed
@@ -87,6 +88,8 @@ def judge(question: Question, records: Sequence[TrialRecord], *, confidence: flo
         confidence=confidence,
         needs=_needs(contest, question.goal),
         scaling=scaling(question, finals, seeds=seeds, alpha=contest.occasion.alpha),
+        also=second_goal(question),
+        front=front(question, records),
     )
     return replace(verdict, answer=sentence(verdict, seeds=len(seeds), fewest=fewest_seeds(contest.occasion.alpha)))
 

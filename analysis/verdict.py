@@ -10,6 +10,7 @@ from analysis.ledger import Goal
 from analysis.records import Scalar
 
 if TYPE_CHECKING:
+    from analysis.front import FrontPoint
     from analysis.scaling import Scaling
 
 Interval = tuple[float | None, float | None]
@@ -98,7 +99,10 @@ class Needs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What the finals say; ``levels`` best first. ``scaling`` is there where numbers of workers are compared."""
+    """What the finals say; ``levels`` best first. ``scaling`` is there where numbers of workers are compared.
+
+    ``also`` is the second goal of the search where it has one, ``front`` what the heats reached in both.
+    """
 
     sweep: str
     goal: Goal
@@ -115,6 +119,8 @@ class Verdict:
     confidence: float
     needs: Needs
     scaling: Scaling | None = None
+    also: Goal | None = None
+    front: Sequence[FrontPoint] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``verdict.json`` holds."""

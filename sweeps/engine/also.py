@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from analysis.front import COSTS, reached
 from analysis.records import TrialRecord
 from trainables import Maximise, Minimise, Task
-
-COSTS = ("seconds", "cpu_seconds", "gpu_seconds", "joules", "peak_bytes")
-"""What a run costs, by its name in the ledger."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,9 +28,11 @@ class Also:
 
     def value(self, record: TrialRecord) -> float | None:
         """What a run reached in this goal; None when it is not known or not finite."""
-        name = self.goal.metric
-        value = getattr(record.cost, name) if name in COSTS else record.metrics.get(f"val/{name}")
-        return float(value) if value is not None and math.isfinite(value) else None
+        return reached(record, self.goal.metric)
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``sweep.json`` holds it."""
+        return {"metric": self.goal.metric, "mode": self.goal.mode, "within": self.within}
 
     def conflicts(self, task: Task) -> Iterator[str]:
         """What is wrong with the second goal beside this task's."""

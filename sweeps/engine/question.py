@@ -60,6 +60,7 @@ def described(sweep: Sweep, machine: Machine, **course: Any) -> dict[str, Any]:
         "space": {path: space.describe(hole) for path, hole in sweep.searched().items()},
         "search": space.written(sweep.search),
         "early_stop": space.written(sweep.early_stop),
+        "also": sweep.also.to_json() if sweep.also is not None else None,
         "trials": sweep.trials,
         "seeds": sweep.seeds,
         "seed": sweep.seed,

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from analysis.judge import judge
+from analysis.ledger import read_question
 from analysis.records import Cost, Stage, Status, TrialRecord
 from sweeps import ASHA, CMAES, GP, TPE, Also, Grid, QuestionError, Random, Search, Sobol, Sweep
+from sweeps.engine import question
 from sweeps.engine.also import best
 from sweeps.engine.job import Job
+from sweeps.engine.machine import Machine
 from tests.sweeps.played import bowl, heats, height, play, record
 from tests.sweeps.small import small
+from tests.sweeps.test_engine import run as trained
 from trainables import SGD, Maximise, Minimise
 
 
@@ -137,6 +143,21 @@ def test_a_heat_that_is_stopped_or_diverges_does_not_count_as_cheap() -> None:
     assert len(heats(records)) == 12
     final = next(one for one in heats(records) if one.point == records[-1].point)
     assert final.status is Status.COMPLETED
+
+
+def test_a_real_sweep_with_two_goals_says_what_it_gave_up_for_what(tmp_path: Path) -> None:
+    sweep = small(also=Also(goal=Minimise("loss"), within=0.1), search=Random(trials=6), early_stop=None, seeds=6)
+    records = trained(sweep, tmp_path)
+    stored = question.described(sweep, Machine.here(None))
+    question.store(tmp_path, stored)
+    assert stored["also"] == {"metric": "loss", "mode": "min", "within": 0.1}
+    verdict = judge(read_question(tmp_path), records)
+    for level in sweep.levels():
+        (chosen,) = [point for point in verdict.front if point.level == level and point.chosen]
+        own = [one for one in heats(records) if dict(one.level) == level]
+        top = max(one.metrics["val/accuracy"] for one in own)
+        assert chosen.second == min(one.metrics["val/loss"] for one in own if one.metrics["val/accuracy"] >= top - 0.1)
+    assert "its point " in verdict.answer
 
 
 @pytest.mark.parametrize(

@@ -504,3 +504,10 @@ def test_settings_of_a_search_can_be_compared_too() -> None:
     sweep.check()
     records = play(sweep, quadratic)
     assert Counter(one.level["search.startup"] for one in heats(records)) == {2: 5, 5: 5}
+
+
+def test_the_question_which_search_is_best_is_a_good_one() -> None:
+    from sweeps.search import sweep
+
+    sweep.check()
+    assert len(sweep.levels()) == 4
