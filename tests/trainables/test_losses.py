@@ -344,7 +344,9 @@ def rows(task: Task, **changes: Any) -> Iterator[list[float]]:
         yield [epoch.metrics[name] for name in ("train/loss", "val/loss", "val/accuracy")]
 
 
-@pytest.mark.parametrize(("task", "loss"), TRAINED, ids=lambda part: str(part)[:60])
+@pytest.mark.parametrize(
+    ("task", "loss"), TRAINED, ids=lambda part: part.name if isinstance(part, Task) else str(part)[:60]
+)
 def test_a_run_minimises_it_whatever_the_micro_batch(task: Task, loss: Any) -> None:
     """16 samples at once or at most 3: the same run, and another one than that of plain cross-entropy."""
     whole, split = (list(rows(task, loss=loss, micro_batch=micro)) for micro in (None, 3))
