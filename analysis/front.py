@@ -10,8 +10,8 @@ from analysis import units
 from analysis.ledger import Goal, Question
 from analysis.records import Scalar, Stage, Status, TrialRecord
 
-COSTS = ("seconds", "cpu_seconds", "gpu_seconds", "joules", "peak_bytes")
-"""What a run costs, by its name in the ledger."""
+COSTS = ("seconds", "cpu_seconds", "gpu_seconds", "peak_bytes")
+"""What a run costs, by its name in the ledger: what is recorded of every run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +72,8 @@ def front(question: Question, records: Sequence[TrialRecord]) -> list[FrontPoint
 
 def trade(goal: Goal, second: Goal, points: Sequence[FrontPoint]) -> list[str]:
     """What a level's point gave up for what, as a clause about "its point"; none where the front does not hold what was chosen."""
+    if not points:
+        return [f"no heat that ran to its end has a value for {units.name(second.metric)}, so that goal chose nothing"]
     chosen = next((point for point in points if point.chosen), None)
     if chosen is None:
         return []
@@ -91,4 +93,4 @@ def _written(x: float, goal: Goal) -> str:
         return units.seconds(x)
     if goal.metric.endswith("bytes"):
         return units.size(x)
-    return f"{units.number(x, goal.metric)} J" if goal.metric == "joules" else units.value(x, goal.metric)
+    return units.value(x, goal.metric)

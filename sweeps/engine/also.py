@@ -17,10 +17,12 @@ class Also:
     """What is wanted beside the task's goal: ``Also(goal=Minimise("cpu_seconds"), within=0.005)``.
 
     ``goal`` names a metric of the task, taken on validation at the epoch that the task's goal chooses, or a cost of the run:
-    seconds, cpu_seconds, gpu_seconds, joules, peak_bytes. The search looks for points that are best in one of the two for what
-    they are in the other. To the finals goes the one that is best in this goal among those at most ``within`` worse in the
-    task's, in its own unit: with 0 it settles ties alone. The verdict is on the task's goal. A heat that was stopped early counts
-    as a bad one.
+    seconds, cpu_seconds, gpu_seconds, peak_bytes. Seconds depend on what else runs; those of a GPU, and what it holds, are known
+    only where there is one.
+
+    The search looks for points that are best in one goal for what they are in the other. To the finals goes the one that is best
+    in this goal among those at most ``within`` worse in the task's, in its own unit: with 0 it settles ties alone. The verdict is
+    on the task's goal. A heat that was stopped early counts as a bad one.
     """
 
     goal: Maximise | Minimise
@@ -34,8 +36,8 @@ class Also:
         """As ``sweep.json`` holds it."""
         return {"metric": self.goal.metric, "mode": self.goal.mode, "within": self.within}
 
-    def conflicts(self, task: Task) -> Iterator[str]:
-        """What is wrong with the second goal beside this task's."""
+    def conflicts(self, task: Task, gpus: float | None) -> Iterator[str]:
+        """What is wrong with the second goal beside this task's, where a worker has so many GPUs."""
         known = sorted({"loss", *task.metrics})
         if self.goal.metric not in (*known, *COSTS):
             yield (
@@ -44,6 +46,8 @@ class Also:
             )
         elif self.goal.metric == task.goal.metric:
             yield f"also names {self.goal.metric!r}, which is the task's goal already; name another, or take also out"
+        elif gpus == 0 and self.goal.metric in ("gpu_seconds", "peak_bytes"):
+            yield f"also names {self.goal.metric!r}, which nothing is known of with resources.gpus 0; take cpu_seconds, or a GPU"
         if not (math.isfinite(self.within) and self.within >= 0):
             yield f"also.within {self.within:g} must be a finite number from 0, in the unit of {task.goal.metric}"
 

@@ -139,9 +139,8 @@ def extended(sweep: Sweep, stored: Mapping[str, Any] | None, records: Sequence[T
     finals = [record.seed - sweep.seed for record in records if record.stage is Stage.FINAL and record.status.settled]
     heats = Counter(key(record.level) for record in records if record.stage is Stage.HEAT and record.status.settled)
     sweep = replace(sweep, seeds=max([sweep.seeds, *finals]))
-    trials = max([sweep.trials, *heats.values()])
-    if sweep.search is not None and trials > sweep.trials:
-        sweep = replace(sweep, search=replace(sweep.search, trials=trials))  # type: ignore[type-var]
+    if sweep.search is not None and (most := max(heats.values(), default=0)) > sweep.search.trials:
+        sweep = replace(sweep, search=replace(sweep.search, trials=most))  # type: ignore[type-var]
     return sweep
 
 

@@ -234,7 +234,7 @@ class Sweep:
         if self.early_stop is not None and isinstance(self.recipe.epochs, int):
             yield from self.early_stop.conflicts(self.recipe.epochs)
         if self.also is not None:
-            yield from self.also.conflicts(self.task)
+            yield from self.also.conflicts(self.task, self.resources.gpus)
             if not searched:
                 yield "also is set but nothing is searched: it chooses among heats; take also out"
 

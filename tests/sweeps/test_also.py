@@ -12,7 +12,7 @@ import pytest
 from analysis.judge import judge
 from analysis.ledger import read_question
 from analysis.records import Cost, Stage, Status, TrialRecord
-from sweeps import ASHA, CMAES, GP, TPE, Also, Grid, QuestionError, Random, Search, Sobol, Sweep
+from sweeps import ASHA, CMAES, GP, TPE, Also, Grid, QuestionError, Random, Resources, Search, Sobol, Sweep
 from sweeps.engine import question
 from sweeps.engine.also import best
 from sweeps.engine.job import Job
@@ -51,7 +51,7 @@ RUNS = [run(0, 0.90, 1.0), run(1, 0.970, 4.0), run(2, 0.975, 9.0), run(3, 0.972,
         (Also(goal=Minimise("seconds"), within=0.003), 3),
         (Also(goal=Minimise("seconds"), within=0.005), 1),
         (Also(goal=Minimise("seconds"), within=1.0), 0),
-        (Also(goal=Minimise("joules"), within=1.0), 2),
+        (Also(goal=Minimise("gpu_seconds"), within=1.0), 2),
     ],
 )
 def test_the_cheapest_of_those_close_to_the_best_is_chosen(also: Also | None, wanted: int) -> None:
@@ -166,6 +166,7 @@ def test_a_real_sweep_with_two_goals_says_what_it_gave_up_for_what(tmp_path: Pat
         ({"also": Also(goal=Minimise("time"))}, "also names 'time', which is no metric of the task (accuracy, loss) and no cost"),
         ({"also": Also(goal=Minimise("accuracy"))}, "also names 'accuracy', which is the task's goal already"),
         ({"also": Also(goal=Minimise("loss"), within=-1.0)}, "also.within -1 must be a finite number from 0, in the unit of"),
+        ({"also": Also(goal=Minimise("peak_bytes")), "resources": Resources(gpus=0)}, "nothing is known of with resources.gpus 0"),
         ({"also": Also(goal=Minimise("loss")), "search": CMAES()}, "CMAES follows one goal"),
         (
             {"also": Also(goal=Minimise("loss")), "search": None, "recipe": replace(small().recipe, optimizer=SGD(lr=0.1))},

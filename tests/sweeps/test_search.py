@@ -25,6 +25,7 @@ from sweeps import (
     Grid,
     QuestionError,
     Random,
+    Resources,
     Rivals,
     Search,
     Sobol,
@@ -35,7 +36,7 @@ from sweeps import (
     log_uniform,
     uniform,
 )
-from sweeps.engine import space
+from sweeps.engine import question, space
 from sweeps.engine.job import Job
 from sweeps.engine.search.domain import Domain, suggested
 from sweeps.engine.search.unit import from_unit, to_unit
@@ -316,6 +317,15 @@ def test_a_grid_that_was_refined_is_dealt_whole_beside_what_is_known() -> None:
     assert len(heats(records)) == 5  # the middle is not one of them
 
 
+def test_a_grid_in_a_folder_that_holds_more_is_dealt_whole() -> None:
+    known = play(bowl(search=Grid(points=2)), quadratic)
+    sweep = question.extended(bowl(search=Grid(points=1)), {}, known)
+    assert len(heats(play(sweep, quadratic, known=known))) == 5
+    cut = play(bowl(search=Grid(points=3, trials=4)), quadratic)
+    sweep = question.extended(bowl(search=Grid(points=3, trials=2)), {}, cut)
+    assert sweep.trials == 4
+
+
 def test_a_cut_grid_is_a_drawn_part_of_it() -> None:
     parts = [
         {one.point["optimizer.lr"] for one in heats(play(bowl(search=Grid(points=6, trials=6), seed=seed), quadratic))}
@@ -497,6 +507,15 @@ def test_rivals_that_find_the_same_point_each_have_it_run() -> None:
     finals = Counter(str(one.level["search.method"]) for one in records if one.stage is Stage.FINAL)
     assert set(finals.values()) == {2}
     assert len(finals) == 3
+
+
+def test_workers_and_searches_can_be_compared_together_where_something_is_searched() -> None:
+    sweep = replace(rivals(), resources=Resources(workers=each(1, 2)))
+    sweep.check()
+    records = play(sweep, quadratic)
+    assert len(sweep.levels()) == 6
+    assert len({one.id for one in records}) == len(records) == 6 * (6 + 2)
+    assert {sweep.workers(one.point) for one in records} == {1, 2}
 
 
 def test_settings_of_a_search_can_be_compared_too() -> None:
