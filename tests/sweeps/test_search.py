@@ -432,18 +432,25 @@ def test_a_search_keeps_away_from_where_training_diverges(search: Search) -> Non
     assert late[Status.COMPLETED] > late[Status.DIVERGED]
 
 
-@pytest.mark.parametrize("search", [TPE(trials=40), GP(trials=40)], ids=["TPE", "GP"])
-def test_points_under_way_are_kept_away_from(search: Search) -> None:
+@pytest.mark.parametrize(("search", "many"), [(TPE(trials=40), 12), (GP(trials=40), 4)], ids=["TPE", "GP"])
+def test_points_under_way_push_the_next_ones_apart(search: Search, many: int) -> None:
+    """Asked for side by side they spread wider than when each is asked for alone, from the same twelve heats."""
     sweep = bowl(search=search)
     known = play(sweep, quadratic, most=12)
-    study = LevelStudy(sweep, {}, 12)
-    for one in known:
-        study.add(one)
-    points = [study.ask()[0] for _ in range(3)]
-    holes = sweep.domain({}).holes().values()
-    places = np.array([[to_unit(h, v) for h, v in zip(holes, point.values(), strict=True)] for point in points])
-    gaps = [float(np.linalg.norm(places[a] - places[b])) for a in range(3) for b in range(a)]
-    assert min(gaps) > 1e-3
+
+    def points(seed: int, count: int) -> list[list[float]]:
+        study = LevelStudy(replace(sweep, seed=seed), {}, 12)
+        for one in known:
+            study.add(one)
+        holes = sweep.domain({}).holes().values()
+        asked = [study.ask()[0] for _ in range(count)]
+        return [[to_unit(h, v) for h, v in zip(holes, point.values(), strict=True)] for point in asked]
+
+    def spread(places: list[list[float]]) -> float:
+        return float(np.linalg.norm(np.std(np.array(places), axis=0)))
+
+    alone = spread([points(seed, 1)[0] for seed in range(many)])
+    assert spread(points(0, many)) > 2 * alone
 
 
 # --- what is refused ---

@@ -236,6 +236,15 @@ def test_hyperband_s_brackets_get_their_shares_of_the_trials_and_cost_about_the_
     assert max(costs) / min(costs) < 1.5
 
 
+def test_a_short_recipe_has_the_brackets_that_it_has_room_for() -> None:
+    rule = Hyperband(grace=2, factor=3, brackets=3)
+    assert [rule.graces(epochs) for epochs in (5, 6, 18, 99)] == [[2], [2, 6], [2, 6, 18], [2, 6, 18]]
+    assert list(rule.conflicts(5)) == []
+    assert rule.shares(5) == [1.0]
+    levels = Levels(rule, 5, "max")
+    assert [levels.stops("level", f"t{number}", 2, -float(number)) for number in range(3)] == [False, True, True]
+
+
 def test_a_trial_that_rises_late_survives_in_a_later_bracket_alone() -> None:
     rule = Hyperband(grace=1, factor=3, brackets=2)
     stopper = rule.build(9, "max")
@@ -267,7 +276,7 @@ def test_the_median_rule_as_defined() -> None:
         (MedianStop(least=0), "MedianStop least 0 must be at least 1"),
         (Hyperband(factor=1), "Hyperband factor 1 must be at least 2"),
         (Hyperband(brackets=0), "Hyperband brackets 0 must be at least 1"),
-        (Hyperband(brackets=4), "the last would begin to stop at epoch 27 of 9; take 3 at most"),
+        (Hyperband(grace=10), "Hyperband grace 10 must lie between 1 and the recipe's 9 epochs"),
     ],
 )
 def test_what_cannot_stop_anything_is_said(rule: EarlyStop, said: str) -> None:

@@ -15,7 +15,7 @@ from trainables.seeds import derived
 class Hyperband:
     """Asynchronous Hyperband (Li et al., 2018; 2020): ``brackets`` of ASHA, each with a grace ``factor`` times as long as the last.
 
-    What is slow to show its worth has a chance in the later brackets. Nothing waits for anything. A trial's bracket is drawn from
+    As many brackets as have a rung within the recipe's epochs, at most. What is slow to show its worth has a chance in the later brackets. Nothing waits for anything. A trial's bracket is drawn from
     its id, so that it is the same after a resume; brackets with more rungs get more trials, as in Hyperband in proportion to
     factor^rungs / (rungs + 1), so that each costs about as many epochs. Trials are compared within their bracket alone.
     """
@@ -26,37 +26,30 @@ class Hyperband:
 
     def build(self, epochs: int, mode: str) -> Stopper:
         """The brackets of one level."""
-        stoppers = [
-            ASHA(grace=grace, factor=self.factor).build(epochs, mode)
-            for grace in (self.grace * self.factor**bracket for bracket in range(self.brackets))
-        ]
+        stoppers = [ASHA(grace=grace, factor=self.factor).build(epochs, mode) for grace in self.graces(epochs)]
         return Brackets(stoppers, self.shares(epochs))
 
+    def graces(self, epochs: int) -> list[int]:
+        """The grace of each bracket that has a rung within so many epochs, the shortest first."""
+        graces = [self.grace * self.factor**bracket for bracket in range(self.brackets)]
+        return [grace for grace in graces if grace <= epochs]
+
     def shares(self, epochs: int) -> list[float]:
-        """The share of the trials that each bracket gets, the one with the shortest grace first; together 1."""
-        rungs = [self._rungs(self.grace * self.factor**bracket, epochs) for bracket in range(self.brackets)]
-        weights = [self.factor**count / (count + 1) for count in rungs]
+        """The share of the trials that each bracket gets; together 1."""
+        weights = []
+        for grace in self.graces(epochs):
+            rungs = 0
+            while grace * self.factor**rungs <= epochs:
+                rungs += 1
+            weights.append(self.factor**rungs / (rungs + 1))
         return [weight / sum(weights) for weight in weights]
 
     def conflicts(self, epochs: int) -> Iterator[str]:
         """What is wrong with the settings for a recipe of so many epochs."""
-        wrong = [*small_factor("Hyperband", self.factor), *late_grace("Hyperband", self.grace, epochs)]
-        yield from wrong
+        yield from small_factor("Hyperband", self.factor)
+        yield from late_grace("Hyperband", self.grace, epochs)
         if self.brackets < 1:
             yield f"Hyperband brackets {self.brackets} must be at least 1; 3 is usual"
-        elif not wrong and self.grace * self.factor ** (self.brackets - 1) > epochs:
-            most = self._rungs(self.grace, epochs)
-            yield (
-                f"Hyperband brackets {self.brackets}: the last would begin to stop at epoch "
-                f"{self.grace * self.factor ** (self.brackets - 1)} of {epochs}; take {most} at most"
-            )
-
-    def _rungs(self, grace: int, epochs: int) -> int:
-        """Rungs at grace, grace*factor, … up to the last epoch."""
-        count = 0
-        while grace * self.factor**count <= epochs:
-            count += 1
-        return count
 
 
 class Brackets:
