@@ -15,9 +15,10 @@ from trainables.seeds import derived
 class Hyperband:
     """Asynchronous Hyperband (Li et al., 2018; 2020): ``brackets`` of ASHA, each with a grace ``factor`` times as long as the last.
 
-    As many brackets as have a rung within the recipe's epochs, at most. What is slow to show its worth has a chance in the later brackets. Nothing waits for anything. A trial's bracket is drawn from
-    its id, so that it is the same after a resume; brackets with more rungs get more trials, as in Hyperband in proportion to
-    factor^rungs / (rungs + 1), so that each costs about as many epochs. Trials are compared within their bracket alone.
+    What is slow to show its worth has a chance in the later brackets. Nothing waits for anything. Brackets whose first rung lies
+    beyond the last epoch are left out. A trial's bracket is drawn from its id, so that it is the same after a resume; brackets
+    with more rungs get more trials, as in Hyperband in proportion to factor^rungs / (rungs + 1), so that each costs about as many
+    epochs. Trials are compared within their bracket alone.
     """
 
     grace: int = 1
