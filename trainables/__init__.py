@@ -24,7 +24,7 @@ from trainables.micro_batch import Auto
 from trainables.noise import GradientNoise
 from trainables.optimizers import LAMB, SGD, Adam, AdamW, RAdam, RMSprop
 from trainables.plan import Plan
-from trainables.precision import BF16, FP16, FP32, FP64, TF32
+from trainables.precision import BF16, FP16, FP32, FP64, TF32, PureBF16
 from trainables.recipe import PerWorker, Recipe
 from trainables.scaling import LinearScaling, SquareRootScaling
 from trainables.schedules import Constant, Cosine, Exponential, OneCycle, Plateau, Step, WarmRestarts
@@ -77,6 +77,7 @@ __all__ = [
     "PerWorker",
     "Plan",
     "Plateau",
+    "PureBF16",
     "Quantile",
     "RAdam",
     "RMSprop",

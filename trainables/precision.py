@@ -224,6 +224,41 @@ class FP16:
             yield f"FP16 growth_interval {self.growth_interval} must be a whole number of steps from 1; 2000 is usual"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PureBF16:
+    """Parameters, gradients and optimizer states in bfloat16: half the memory, and eight bits of mantissa for everything.
+
+    An update smaller than 1/256 of its weight is lost, so small learning rates stand still; BF16() keeps parameters in single
+    precision and costs memory instead. For models that do not fit otherwise.
+    """
+
+    def dtype(self) -> torch.dtype:
+        """bfloat16."""
+        import torch
+
+        return torch.bfloat16
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[object]:  # noqa: ARG002
+        """Nothing to change: everything is in bfloat16 already."""
+        return nullcontext()
+
+    def arithmetic(self) -> AbstractContextManager[object]:
+        """TF32 off."""
+        return tensor_float(allowed=False)
+
+    def scaler(self, device: torch.device) -> Scaler:  # noqa: ARG002
+        """None is needed: the range is float32's."""
+        return Unscaled()
+
+    def unsupported(self, device: torch.device) -> str | None:
+        """GPUs before compute capability 8.0 emulate it."""
+        return _gpu_lacks("PureBF16", (8, 0), device, "FP32()") if device.type == "cuda" else None
+
+    def conflicts(self) -> Iterator[str]:
+        """There is nothing to set."""
+        yield from ()
+
+
 @contextmanager
 def tensor_float(*, allowed: bool) -> Iterator[None]:
     """Run a block with TF32 allowed, or not, in matrix products, convolutions and recurrent layers; all switches are put back.

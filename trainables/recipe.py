@@ -18,7 +18,7 @@ from trainables.losses import Loss
 from trainables.micro_batch import Auto
 from trainables.noise import GradientNoise
 from trainables.optimizers import AdamW, Optimizer
-from trainables.precision import FP32, Precision
+from trainables.precision import FP32, Precision, PureBF16
 from trainables.scaling import Scaling
 from trainables.schedules import Constant, Schedule
 from trainables.seeds import Seeds
@@ -156,6 +156,11 @@ class Recipe:
         for hook in self.hooks:
             if not callable(hook):
                 yield f"hooks holds {hook!r}, which cannot be called; give generator functions over the epochs"
+        if isinstance(self.precision, PureBF16) and self.average is not None:
+            yield (
+                "precision PureBF16 and average: an average moves by less than bfloat16 can tell apart; "
+                "set average=None, or precision=BF16(), whose parameters are in single precision"
+            )
         if self.compile is not None and self.dropout is not None:
             yield (
                 "compile and dropout: a rate that changes with every epoch is compiled anew each time; "

@@ -31,6 +31,7 @@ from trainables import (
     ClipValue,
     ConflictError,
     Cosine,
+    PureBF16,
     Recipe,
 )
 from trainables.evaluate import total
@@ -41,7 +42,7 @@ from trainables.train import Ending, train
 from trainables.world import World
 
 CPU = torch.device("cpu")
-EVERY: tuple[Precision, ...] = (FP64(), FP32(), BF16(), FP16())
+EVERY: tuple[Precision, ...] = (FP64(), FP32(), BF16(), FP16(), PureBF16())
 
 
 class Overflowing:
@@ -407,6 +408,14 @@ def test_a_run_in_tf32_does_not_reach_the_next_one() -> None:
     last(recipe(precision=FP32(), loss=spying, epochs=1))
     assert seen
     assert all(state == ["ieee"] * 3 for state in seen)
+
+
+def test_pure_bf16_holds_everything_in_bfloat16_and_refuses_an_average() -> None:
+    epoch = last(recipe(precision=PureBF16(), optimizer=AdamW(lr=0.05)))
+    held = [*epoch.run.module.parameters(), *(state["exp_avg"] for state in epoch.run.optimizer.state.values())]
+    assert {tensor.dtype for tensor in held} == {torch.bfloat16}
+    (said,) = recipe(precision=PureBF16(), average=EMA(decay=0.9)).conflicts()
+    assert "set average=None, or precision=BF16()" in said
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
