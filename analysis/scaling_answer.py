@@ -98,7 +98,11 @@ def _group(group: ScalingGroup, before: tuple[int, int] | None) -> list[str]:
     most = _others(group)[-1]
     if most is point:
         return [text]
-    return [text, f"{most.workers} reach no more than {times(most.speed_up)} times{_bracket(most.speed_up_interval)}"]
+    if (most.speed_up or 0.0) <= (point.speed_up or 0.0):
+        words = f"{most.workers} reach no more than {times(most.speed_up)} times"
+    else:
+        words = f"{most.workers} are not distinguishably faster than {base.workers} at {times(most.speed_up)} times"
+    return [text, f"{words}{_bracket(most.speed_up_interval)}"]
 
 
 def _scores(verdict: Verdict, scaling: Scaling) -> list[str]:

@@ -20,6 +20,7 @@ from sweeps import options as command_line
 from sweeps.engine import cluster, job, ledger, nodes, question, rehearsal
 from sweeps.engine.drive import drive, finished
 from sweeps.engine.errors import QuestionError
+from sweeps.engine.edges import edges
 from sweeps.engine.estimate import estimate
 from sweeps.engine.lanes import solo
 from sweeps.engine.lanes.choice import lane_of
@@ -105,7 +106,7 @@ def _race(sweep: Sweep, folder: Path, uri: str) -> int:
     known = read_ledger(folder)
     lane = lane_of(sweep)
     done = finished(sweep, known)
-    resources, concurrency = sweep.resources, 1
+    resources, concurrency, gpus = sweep.resources, 1, []
     if lane != "local" and not done:
         _say("Starting Ray …")
         resources, fit = solo.start(replace(sweep.resources, workers=sweep.most_workers))
@@ -115,8 +116,9 @@ def _race(sweep: Sweep, folder: Path, uri: str) -> int:
         concurrency = 1 if sweep.compares_workers else fit.concurrency  # or seconds could not be compared
         _heed_sigterm()  # Ray has put a handler of its own there
         nodes.agree(folder, question.files(sweep))
+        gpus = cluster.gpus(cluster.here()) if resources.gpus else []
     sweep = replace(sweep, resources=resources)
-    machine = Machine.here(_script())
+    machine = Machine.here(_script(), gpus)
     stored = question.read(folder) or {}
     if known and stored.get("source") != machine.source:
         _say("The code has changed since the trials that are there; they are kept. Add --fresh to measure them anew.")
@@ -181,7 +183,7 @@ def _conclude(sweep: Sweep, folder: Path, tracker: Tracker) -> int:
     verdict = judge(read_question(folder), records)
     links = tracker.finish(folder, verdict)
     console.answer(verdict, report=report, links=links)
-    for line in [*_short_searches(sweep, records), *_failures(records)]:
+    for line in [*_short_searches(sweep, records), *edges(sweep, records), *_failures(records)]:
         _say(line)
     return WITH_LOSSES if _losses(sweep, records) else ANSWERED
 

@@ -43,6 +43,8 @@ def evaluate(
     module.eval()
     with torch.inference_mode():
         for *inputs, target in split(world.part(tensors), size):
+            if not len(target):
+                continue  # a set smaller than the number of workers: the mean over nothing is not a number
             with precision.autocast(device):
                 output = module(*inputs)
                 values = [total(metric(output, target), len(target)) for metric in metrics.values()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,19 @@ def here() -> list[Node]:
     import ray
 
     return [_node(node) for node in ray.nodes() if node["Alive"]]
+
+
+def gpus(nodes: Iterable[Node]) -> list[str]:
+    """The kinds of GPU that the machines have, each once, by the names that Ray gives them."""
+    prefix = "accelerator_type:"
+    kinds = {
+        name.removeprefix(prefix)
+        for node in nodes
+        if node.holds.get("GPU")
+        for name in node.holds
+        if name.startswith(prefix)
+    }
+    return sorted(kinds)
 
 
 def could(file: Path = BOOTSTRAP) -> Growth:

@@ -21,7 +21,7 @@ TRIAL_SECONDS = {"local": 0.05, "solo": 0.15, "crew": 0.5, "gang": 12.0}
 """Handing over a trial, loading its data, building its model; a gang also starts its workers, 8 to 20 s on two cores."""
 
 GROUP_SECONDS = 17.0
-"""Starting a crew's group of workers, once for each number of them: 15 to 20 s on two cores."""
+"""Starting a crew's group of workers: 15 to 20 s on two cores. Trials of fewer workers run in the same group."""
 
 STEP_SECONDS = 1e-3
 """A step of a small network on one thread, where nothing has been measured: 0.4 to 2 ms."""
@@ -48,8 +48,7 @@ def estimate(sweep: Sweep, known: Iterable[TrialRecord], *, concurrency: int) ->
     measured = _step_seconds(records)
     typical = median(measured.values()) if measured else STEP_SECONDS
     lane = lane_of(sweep)
-    sizes = {sweep.workers(level) for level in sweep.levels()}
-    start = START_SECONDS + (GROUP_SECONDS * len(sizes) if lane == "crew" else 0.0)
+    start = START_SECONDS + (GROUP_SECONDS if lane == "crew" else 0.0)
     total = 0.0
     for level in sweep.levels():
         heats, finals = _left(sweep, level, records)
@@ -61,7 +60,7 @@ def estimate(sweep: Sweep, known: Iterable[TrialRecord], *, concurrency: int) ->
 def _left(sweep: Sweep, level: Mapping[str, Scalar], records: Iterable[TrialRecord]) -> tuple[int, int]:
     """Heats and finals of a level that are still to be run."""
     settled = [record.stage for record in records if record.status.settled and dict(record.level) == dict(level)]
-    return max(0, sweep.trials - settled.count(Stage.HEAT)), max(0, sweep.seeds - settled.count(Stage.FINAL))
+    return max(0, sweep.heats(level) - settled.count(Stage.HEAT)), max(0, sweep.seeds - settled.count(Stage.FINAL))
 
 
 def _steps(sweep: Sweep, level: Mapping[str, Scalar], samples: int) -> int:

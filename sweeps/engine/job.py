@@ -69,7 +69,8 @@ def identity(task: Task, recipe: Recipe, stage: Stage, seed: int, beside: Sequen
     """Twelve hexadecimal digits that are the same wherever this trial is asked for again.
 
     The goal's target is no part of it: it changes what is said of a run, not the run. Nor are the workers, which give the same
-    numbers however many they are, or the search, but where they are what is compared ``beside`` the recipe.
+    numbers however many they are, or the search, but where they are what is compared ``beside`` the recipe. (With BatchNorm or
+    dropout workers do not give quite the same: each normalises its own share and draws its own masks.)
     """
     learned = [task.name, plain(task.data), plain(task.metrics), plain(task.loss), task.goal.metric, task.goal.mode]
     text = json.dumps([learned, plain(recipe), stage.value, seed, *beside], sort_keys=True)

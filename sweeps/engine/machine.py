@@ -7,10 +7,14 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = ("torch", "ray", "optuna", "mlflow", "numpy")
@@ -26,8 +30,8 @@ class Machine:
     source: str
 
     @classmethod
-    def here(cls, script: Path | None) -> Self:
-        """This machine and this code; ``script`` is the sweep's own file."""
+    def here(cls, script: Path | None, gpus: Sequence[str] = ()) -> Self:
+        """This machine and this code; ``script`` is the sweep's own file, ``gpus`` the kinds of GPU that its trials may use."""
         cpu, cores, memory = (
             _cpu(),
             len(os.sched_getaffinity(0)),
@@ -35,7 +39,13 @@ class Machine:
         )
         return cls(
             hardware=f"{cpu}, {cores} cores",
-            details={"cpu": cpu, "cores": cores, "memory_bytes": memory, "gpus": [], "system": platform.platform()},
+            details={
+                "cpu": cpu,
+                "cores": cores,
+                "memory_bytes": memory,
+                "gpus": [*gpus],
+                "system": platform.platform(),
+            },
             versions={"python": platform.python_version()}
             | {name: importlib.metadata.version(name) for name in LIBRARIES},
             source=source_hash(script),
@@ -66,12 +76,16 @@ def one_root() -> str | None:
     return None
 
 
-def _gpus() -> list[str]:
+def hardware(device: torch.device) -> str:
+    """What a trial on this device runs on, in one line: the GPU, or the CPU with the cores that this process may use."""
     import torch
 
-    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_cpu()}, {len(os.sched_getaffinity(0))} cores"
 
 
+@cache
 def _cpu() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -48,6 +48,7 @@ class _Entry:
     cut: int | None = None
     deaths: int = 0
     node: str | None = None
+    hardware: str | None = None
 
 
 class Race:
@@ -117,6 +118,7 @@ class Race:
         if entry is None:
             return True
         entry.node = message.get("node", entry.node)
+        entry.hardware = message.get("hardware", entry.hardware)
         for row in message["rows"]:
             self._take(entry, row)
         if "status" in message:
@@ -162,7 +164,7 @@ class Race:
         if status is Status.STOPPED and entry.cut is not None:
             reason = f"below the cut at epoch {entry.cut}"
         if entry.deaths and status is not Status.FAILED:
-            times = "once" if entry.deaths == 1 else "twice"
+            times = {1: "once", 2: "twice"}.get(entry.deaths, f"{entry.deaths} times")
             reason = "; ".join(filter(None, [reason, f"its process died {times}, it went on from its checkpoint"]))
         del self._entries[entry.job.id]
         record = self._record(entry.job, status, entry=entry, reason=reason, error=error)
@@ -207,7 +209,7 @@ class Race:
                 peak_bytes=last.get("peak_bytes"),
             ),
             lane=self.lane,
-            hardware=self._machine.hardware,
+            hardware=(entry.hardware if entry is not None else None) or self._machine.hardware,
             versions=self._machine.versions,
             source=self._machine.source,
             error=error,

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.records import Status
 from sweeps.engine.job import Job
+from sweeps.engine.machine import hardware
+from trainables.errors import ConflictError
 from trainables.seeds import Seeds
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from trainables.world import World
 
 Message = Mapping[str, Any]
-"""What a trial tells the driver: ``rows`` not told before, and its ``node``; at its end also ``status``, ``reason``, ``error``."""
+"""What a trial tells the driver: ``rows`` not told before, and its ``node``; at its end also ``status``, ``reason``, ``error``, its
+``hardware``, and whether it is ``hopeless`` to try once more."""
 
 Tell = Callable[[Message], bool]
 """Hands a message to the driver; True asks the trial to stop."""
@@ -45,7 +48,7 @@ class Runner:
     def __call__(self, job: Job, tell: Tell) -> None:
         """Run to the end; everything, also the reason of a failure, goes through ``tell``; no Exception leaves."""
         last, attempts = self.attempt(job, tell), 1
-        while last["status"] == Status.FAILED and attempts < ATTEMPTS:
+        while last["status"] == Status.FAILED and not last["hopeless"] and attempts < ATTEMPTS:
             last, attempts = self.attempt(job, tell), attempts + 1
         tell(tried(last, attempts))
 
@@ -59,7 +62,7 @@ class Runner:
         from trainables.slate import clean
         from trainables.train import train
 
-        sent, node = 0, platform.node()
+        sent, node, hopeless = 0, platform.node(), False
         history: Sequence[Mapping[str, Any]] = ()
 
         def report(rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -85,12 +88,15 @@ class Runner:
             history = trained.history
         except Exception as raised:
             status, reason, error = _failure(raised)
+            hopeless = isinstance(raised, ConflictError)  # the same settings conflict again
         return {
             "rows": list(history[sent:]),
             "node": node,
+            "hardware": hardware(device or self._device()),
             "status": status.value,
             "reason": reason,
             "error": error,
+            "hopeless": hopeless,
         }
 
     def _splits(self, seeds: Seeds) -> Splits:

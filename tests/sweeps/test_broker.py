@@ -31,7 +31,7 @@ def test_a_job_goes_to_all_workers_of_a_crew_and_its_words_to_the_trial() -> Non
         assert await broker.take("crew-1", 1, 0, 0) == ("job a", 2)
         assert await other == ("job a", 2)
         assert await broker.census() == (0, 0, ["crew-1"])
-        await broker.tell("a", {"rows": [1]})
+        await broker.tell("crew-1", "a", {"rows": [1]})
         assert await broker.message("a", ticket, 0) == {"rows": [1]}
         await broker.finished("crew-1", "a", LAST)
         assert await broker.message("a", ticket, 1) == {**LAST, "deaths": 0}
@@ -74,14 +74,47 @@ def test_a_worker_of_a_dead_group_gets_no_job_of_the_next() -> None:
     run(work())
 
 
+def test_the_first_worker_of_a_dead_group_takes_no_job_from_the_next() -> None:
+    """It waited in the broker when its group died; the job that comes then is not lost with it."""
+
+    async def work() -> None:
+        broker = Broker()
+        await broker.muster("crew-1")
+        gone = asyncio.create_task(broker.take("crew-1", 1, 0, 0))
+        await asyncio.sleep(0)
+        assert await broker.muster("crew-1") == 2
+        await broker.submit("a", "job a", 2)
+        assert await gone is None
+        both = await asyncio.gather(broker.take("crew-1", 2, 0, 0), broker.take("crew-1", 2, 1, 0))
+        assert both == [("job a", 2), ("job a", 2)]
+        await broker.finished("crew-1", "a", LAST)
+        await broker.submit("b", "job b", 2)
+        both = await asyncio.gather(broker.take("crew-1", 2, 0, 1), broker.take("crew-1", 2, 1, 1))
+        assert both == [("job b", 2), ("job b", 2)]
+
+    run(work())
+
+
+def test_a_broker_that_was_started_anew_does_not_deal_what_a_crew_has_under_way() -> None:
+    async def work() -> None:
+        broker = Broker()
+        ticket = await broker.submit("a", "job a", 1)  # its trial asks again; the crew has never stopped
+        await broker.tell("crew-1", "a", {"rows": [3]})
+        assert await broker.message("a", ticket, 0) == {"rows": [3]}
+        assert await broker.census() == (0, 0, [])
+
+    run(work())
+
+
 def test_a_crew_that_dies_with_nothing_to_do_is_given_up() -> None:
     async def work() -> None:
         broker = Broker()
         for _ in range(BARREN - 1):
             assert await broker.muster("crew-1") is not None
+        await broker.broke("crew-1", "OSError: no route")
         assert await broker.muster("crew-1") is None
-        assert await broker.given_up("crew-1")
-        assert not await broker.given_up("crew-1")
+        assert await broker.given_up("crew-1") == "OSError: no route"
+        assert await broker.given_up("crew-1") is None
 
     run(work())
 
@@ -92,7 +125,7 @@ def test_an_idle_crew_goes_home_and_all_do_at_the_end() -> None:
         await broker.muster("crew-1")
         first, second = await asyncio.gather(broker.take("crew-1", 1, 0, 0), broker.take("crew-1", 1, 1, 0))
         assert (first, second) == (None, None)
-        assert not await broker.given_up("crew-1")
+        assert await broker.given_up("crew-1") is None
         ticket = await broker.submit("a", "job a", 1)
         waiting = asyncio.create_task(broker.message("a", ticket, 0))
         await asyncio.sleep(0)
@@ -126,7 +159,7 @@ def test_a_trial_that_wants_no_more_stops_its_job() -> None:
         await broker.muster("crew-1")
         await broker.take("crew-1", 1, 0, 0)
         new = await broker.submit("a", "job a", 1)  # its trial was started again
-        await broker.tell("a", {"rows": [1]})
+        await broker.tell("crew-1", "a", {"rows": [1]})
         assert await broker.message("a", old, 0) is None
         assert await broker.message("a", new, 0) == {"rows": [1]}
         await broker.withdraw("a", old)
@@ -156,6 +189,14 @@ def test_a_failure_of_one_is_the_last_word_of_all() -> None:
 def test_a_worker_that_does_not_come_back_ends_the_group() -> None:
     async def work() -> None:
         broker = Broker(grace_seconds=0.05)
-        assert await asyncio.gather(broker.settle("m", 0, 3, LAST), broker.settle("m", 2, 3, None)) == [None, None]
+        failed = {**LAST, "status": "failed", "error": "the cause"}
+        assert await asyncio.gather(broker.settle("m", 0, 3, failed), broker.settle("m", 2, 3, None)) == [None, None]
+        # Where none has failed, one may take its time.
+        slow = asyncio.gather(broker.settle("n", 0, 2, LAST), later(broker, LAST))
+        assert await slow == [LAST, LAST]
+
+    async def later(broker: Broker, last: dict[str, Any]) -> Any:
+        await asyncio.sleep(0.2)
+        return await broker.settle("n", 1, 2, last)
 
     run(work())

@@ -154,6 +154,7 @@ def test_asha_stops_a_crews_trials_where_it_cuts_them(tmp_path: Path) -> None:
         assert record.reason == f"below the cut at epoch {record.epochs}"
         assert not (tmp_path / "a" / "checkpoints" / record.id).exists()
     assert {record.status for record in records.values()} == {Status.STOPPED, Status.COMPLETED}
+    assert gone(), (groups(), train_workers())
     assert all(record.epochs == 9 for record in records.values() if record.stage is Stage.FINAL)
 
 

@@ -14,7 +14,7 @@ IDLE_SECONDS = 30.0
 """How long a crew without a job keeps its place: longer than the start of another one would take."""
 
 GRACE_SECONDS = 60.0
-"""How long the workers of a group wait for one that has not come to the end of a job that others have ended."""
+"""How long the workers of a group, one of which has failed, wait for those that have not come to the end of the job."""
 
 VERDICT_SECONDS = 120.0
 """How long a worker waits for the word on an epoch before it goes on; the driver that would give it may be gone."""
@@ -47,6 +47,7 @@ class _Crew:
     orders: list[tuple[str, Order]] = field(default_factory=list)
     current: str | None = None
     barren: int = 0
+    fault: str = ""
 
 
 class Broker:
@@ -123,10 +124,10 @@ class Broker:
         """True when all were sent home."""
         return self._closed
 
-    async def given_up(self, crew: str) -> bool:
-        """True when a crew went home because it could not stay alive."""
+    async def given_up(self, crew: str) -> str | None:
+        """Why a crew that could not stay alive went home, empty where nothing is known; None for one that was sent."""
         known = self._crews.pop(crew, None)
-        return known is not None and known.barren >= BARREN
+        return known.fault if known is not None and known.barren >= BARREN else None
 
     # What workers call.
 
@@ -138,8 +139,8 @@ class Broker:
         if crew.current is None:
             crew.barren += 1
         else:
-            self._died(crew.current)
-            crew.current = None
+            self._died(crew.current, crew.fault)
+            crew.current, crew.fault = None, ""
         await self._tell_all()
         return None if self._closed or crew.barren >= BARREN else crew.generation
 
@@ -152,7 +153,11 @@ class Broker:
         if crew is None or crew.generation != generation:
             raise LookupError(f"crew {name}, generation {generation} is not known here")
         if rank == 0:
-            found = await self._until(lambda: self._closed or bool(self._waiting), self._idle_seconds)
+            found = await self._until(
+                lambda: self._closed or crew.generation != generation or bool(self._waiting), self._idle_seconds
+            )
+            if crew.generation != generation:
+                return None  # this worker is gone; the orders are those of the workers that came after it
             if found and not self._closed:
                 crew.current = job_id = self._waiting.popleft()
                 work = self._works[job_id]
@@ -164,12 +169,16 @@ class Broker:
         await self._until(lambda: len(crew.orders) > number or crew.generation != generation)
         return crew.orders[number][1] if crew.generation == generation else None
 
-    async def tell(self, job_id: str, message: Mapping[str, Any]) -> None:
-        """A word of a job under way."""
+    async def tell(self, name: str, job_id: str, message: Mapping[str, Any]) -> None:
+        """A word of a job that this crew has under way: a broker that was started anew must not deal it again."""
         work = self._works.get(job_id)
-        if work is not None:
-            work.messages.append(message)
-            await self._tell_all()
+        if work is None:
+            return
+        if job_id in self._waiting:
+            self._waiting.remove(job_id)
+            work.crew = name
+        work.messages.append(message)
+        await self._tell_all()
 
     async def verdict(self, job_id: str, epoch: int) -> bool:
         """The driver's word on an epoch: True stops the job. Without one in ``VERDICT_SECONDS`` it goes on."""
@@ -191,22 +200,36 @@ class Broker:
         said = self._meetings.setdefault(meeting, {})
         said[rank] = last
         await self._tell_all()
-        if last is not None:
-            whole = await self._until(lambda: len(said) == size, self._grace_seconds)
-        else:
-            whole = await self._until(lambda: len(said) == size or meeting not in self._meetings)
+
+        def failed() -> list[Mapping[str, Any]]:
+            return [words for words in said.values() if words is not None and words["error"] is not None]
+
+        def over() -> bool:
+            return len(said) == size or meeting not in self._meetings
+
+        # A worker may take its time, to export something say; one that was left by a failure of another may never come.
+        await self._until(lambda: over() or bool(failed()))
+        if last is not None and not over():
+            await self._until(over, self._grace_seconds)
+        elif last is None:
+            await self._until(over)
         self._meetings.pop(meeting, None)
         await self._tell_all()
-        if not whole or len(said) < size:
+        if len(said) < size:
             return None
-        failed = [words for words in said.values() if words is not None and words["error"] is not None]
-        return failed[0] if failed else said[0]
+        return failed()[0] if failed() else said[0]
+
+    async def broke(self, name: str, said: str) -> None:
+        """What one of a crew's workers raised outside of any job, before the crew comes together again."""
+        crew = self._crews.get(name)
+        if crew is not None and not crew.fault:
+            crew.fault = said
 
     async def finished(self, name: str, job_id: str, last: Mapping[str, Any]) -> None:
         """A crew has ended a job."""
         crew, work = self._crews.get(name), self._works.get(job_id)
         if crew is not None:
-            crew.current, crew.barren = None, 0
+            crew.current, crew.barren, crew.fault = None, 0, ""
         if work is not None:
             work.messages.append({**last, "deaths": work.deaths})
             work.crew = None
@@ -214,7 +237,7 @@ class Broker:
                 self._forget(job_id)
         await self._tell_all()
 
-    def _died(self, job_id: str) -> None:
+    def _died(self, job_id: str, fault: str) -> None:
         """The group that had this job is gone."""
         work = self._works.get(job_id)
         if work is None:
@@ -226,7 +249,8 @@ class Broker:
         elif work.deaths <= RESTARTS:
             self._waiting.appendleft(job_id)
         else:
-            reason = f"a worker died {work.deaths} times (killed from outside, or out of memory); the last checkpoint is kept"
+            cause = fault or "killed from outside, or out of memory"
+            reason = f"a worker died {work.deaths} times ({cause}); the last checkpoint is kept"
             work.messages.append(
                 {"rows": [], "status": "failed", "reason": reason, "error": reason, "deaths": work.deaths}
             )

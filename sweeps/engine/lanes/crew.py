@@ -15,11 +15,11 @@ from ray import tune
 from ray.train.torch import TorchTrainer
 
 from sweeps.engine.job import Job
-from sweeps.engine.lanes.broker import Broker
-from sweeps.engine.lanes.tuning import PROXY, scaling, tuned
+from sweeps.engine.lanes.tuning import PROXY, brokered, scaling, tuned
 from sweeps.engine.race import Race
 from sweeps.engine.spec import Resources
 from sweeps.engine.trial import Message, Runner
+from sweeps.engine.watchdog import StalledError
 
 LOOK_SECONDS = 0.2
 """How often the driver looks whether another crew is wanted."""
@@ -27,16 +27,13 @@ LOOK_SECONDS = 0.2
 
 def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, scratch: Path) -> None:
     """Run the whole sweep on at most ``concurrency`` crews of ``sweep.most_workers`` workers each; Ray must be up."""
-    broker = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Broker).remote()
+    broker, judged = brokered()
     workers = runner.sweep.workers
 
     def trial(config: Mapping[str, Any]) -> None:
         job = Job.from_json(config["job"])
         while not _followed(broker, job, config["job"], workers(job.point)):
             pass  # the broker was started again and knows nothing of the job
-
-    def judged(job_id: str, epoch: int, stop: bool) -> None:
-        broker.judged.remote(job_id, epoch, stop)
 
     crews = _Crews(race, runner, broker, resources=resources, most=concurrency, scratch=scratch)
     with crews:
@@ -81,8 +78,10 @@ class _Crews:
             return  # nobody is asked to go home: leaving Ray ends them, and it may not answer any more
         ray.get(self._broker.close.remote())
         self._manager.join()
-        for thread in self._threads.values():
-            thread.join()
+        _, _, mustered = ray.get(self._broker.census.remote())
+        # One that still waits for its place cannot be told; it ends with Ray.
+        for name in self._threads.keys() & set(mustered):
+            self._threads[name].join()
 
     def _manage(self) -> None:
         """Start a crew when more jobs wait than crews do, as long as there is room."""
@@ -117,10 +116,13 @@ class _Crews:
         )
         try:
             trainer.fit()
-            lost = ray.get(self._broker.given_up.remote(name))
-            fault: Exception | None = (
-                RuntimeError(f"{name} died again and again while it had nothing to do") if lost else None
-            )
+            why = ray.get(self._broker.given_up.remote(name))
+            fault: Exception | None = None
+            if why is not None:
+                cause = why or "killed from outside, or out of memory"
+                fault = StalledError(
+                    f"the workers of {name} die again and again before they have anything to do: {cause}"
+                )
         except Exception as error:
             fault = error
         if fault is not None and not self._over.is_set():
@@ -129,7 +131,15 @@ class _Crews:
 
 
 def serve(runner: Runner, broker: Any, name: str) -> None:
-    """One worker of a crew: take orders and run them, until there are no more."""
+    """One worker of a crew: take orders and run them, until there are no more; what it raises is kept for the crew's record."""
+    try:
+        _serve(runner, broker, name)
+    except Exception as error:
+        ray.get(broker.broke.remote(name, f"{type(error).__name__}: {error}"[:300]))
+        raise
+
+
+def _serve(runner: Runner, broker: Any, name: str) -> None:
     import torch.distributed as dist
 
     from sweeps.engine.lanes.group import Group
@@ -152,7 +162,7 @@ def serve(runner: Runner, broker: Any, name: str) -> None:
 
         def send(message: Message, job_id: str = job.id) -> None:
             if rank == 0:
-                ray.get(broker.tell.remote(job_id, message))
+                ray.get(broker.tell.remote(name, job_id, message))
 
         last = group.run(job, workers=workers, name=f"{name}/{generation}/{number}", send=send)
         if rank == 0:

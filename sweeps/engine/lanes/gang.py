@@ -15,8 +15,7 @@ from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from sweeps.engine.job import Job
-from sweeps.engine.lanes.broker import Broker
-from sweeps.engine.lanes.tuning import PROXY, scaling, tuned
+from sweeps.engine.lanes.tuning import PROXY, brokered, scaling, tuned
 from sweeps.engine.race import RESTARTS, Race
 from sweeps.engine.spec import Resources
 from sweeps.engine.trial import Message, Runner
@@ -24,7 +23,7 @@ from sweeps.engine.trial import Message, Runner
 
 def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, scratch: Path) -> None:
     """Run the whole sweep, a ``TorchTrainer`` a trial inside Tune's function; Ray must be up."""
-    broker = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Broker).remote()
+    broker, judged = brokered()
 
     def work(config: Mapping[str, Any]) -> None:
         serve(runner, broker, **config)
@@ -50,9 +49,6 @@ def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, s
         )
         last = {"rows": [], "status": "failed", "reason": reason, "error": f"{reason}\n{said}", "deaths": RESTARTS + 1}
         tune.report({"message": json.dumps(last)})
-
-    def judged(job_id: str, epoch: int, stop: bool) -> None:
-        broker.judged.remote(job_id, epoch, stop)
 
     tuned(race, trial, wanted=PROXY, concurrency=concurrency, scratch=scratch, reuse=False, judged=judged)
 

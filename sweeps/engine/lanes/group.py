@@ -46,10 +46,15 @@ class Group:
                 self._part(workers)  # the others may still wait for this one
             last: Message | None = ray.get(settled)
             if last is None:
-                raise RuntimeError(f"a worker did not come back from job {job.id}")
+                own = (
+                    f"; this one says {outcome['reason']}"
+                    if outcome is not None and outcome["error"] is not None
+                    else ""
+                )
+                raise RuntimeError(f"a worker did not come back from job {job.id}{own}")
             if last["error"] is not None:
                 self._part(workers)
-            if last["status"] != Status.FAILED or attempts == ATTEMPTS:
+            if last["status"] != Status.FAILED or last["hopeless"] or attempts == ATTEMPTS:
                 return tried(last, attempts)
 
     def _attempt(self, job: Job, workers: int, send: Send) -> Message | None:
@@ -62,6 +67,8 @@ class Group:
         waits = job.stage is Stage.HEAT and self._runner.sweep.early_stop is not None
 
         def tell(message: Message) -> bool:
+            # A failure of the first worker is met here, where leaving the process group wakes the others, and not inside ``send``.
+            world.told(None)
             send({**message, "waits": waits})
             if not waits or self._rank > 0:
                 return False

@@ -13,7 +13,9 @@ from ray import tune
 from ray.train import ScalingConfig
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from sweeps.engine.lanes.broker import Broker
 from sweeps.engine.race import Race
 from sweeps.engine.spec import Resources
 
@@ -70,6 +72,18 @@ def scaling(resources: Resources, workers: int) -> ScalingConfig:
         resources_per_worker={name: amount for name, amount in each.items() if amount},
         accelerator_type=resources.gpu_type,
     )
+
+
+def brokered() -> tuple[Any, Judged]:
+    """A broker on the driver's own node, which no autoscaler takes away, and what carries the driver's words to it."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
+    broker = ray.remote(**options)(Broker).remote()
+
+    def judged(job_id: str, epoch: int, stop: bool) -> None:
+        broker.judged.remote(job_id, epoch, stop)
+
+    return broker, judged
 
 
 @contextmanager
