@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from sweeps import options as command_line
 from sweeps.engine import cluster, job, ledger, nodes, question, rehearsal
 from sweeps.engine.drive import drive, finished
-from sweeps.engine.errors import QuestionError
 from sweeps.engine.edges import edges
+from sweeps.engine.errors import QuestionError
 from sweeps.engine.estimate import estimate
 from sweeps.engine.lanes import solo
 from sweeps.engine.lanes.choice import lane_of
