@@ -58,7 +58,7 @@ def _sweep(*, search: Any, lane: str, workers: int) -> Sweep:
         recipe=Recipe(
             model=MLP(widths=(WIDTH, WIDTH)),
             batch_size=BATCH,
-            optimizer=AdamW(lr=log_uniform(LOWEST_LR, HIGHEST_LR)),
+            optimizer=AdamW(lr=log_uniform(LOWEST_LR, HIGHEST_LR), decay_vectors=True),  # as torch does
             epochs=EPOCHS,
         ),
         search=search,

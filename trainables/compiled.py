@@ -25,8 +25,13 @@ class Compile:
     mode: str = "default"
 
     def apply(self, module: nn.Module) -> None:
-        """Compile in place; names and state stay what they are."""
-        module.compile(mode=self.mode)
+        """Compile in place; names and state stay what they are, and copies are not compiled."""
+        import torch
+        from torch._dynamo.external_utils import wrap_inline
+
+        # What nn.Module.compile does, but for the wrapper: without it a module whose forward is torch's own, such as nn.Sequential,
+        # is passed over without a word.
+        module._compiled_call_impl = torch.compile(wrap_inline(module._call_impl), mode=self.mode)
 
     def conflicts(self) -> Iterator[str]:
         """What is wrong with the settings."""

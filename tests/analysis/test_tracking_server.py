@@ -43,7 +43,7 @@ def served(folder: Path, port: int) -> Iterator[None]:
 
 
 def _wait_for(url: str) -> None:
-    for _ in range(600):
+    for _ in range(1800):
         try:
             with urlopen(url, timeout=1):
                 return

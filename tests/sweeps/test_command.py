@@ -185,8 +185,8 @@ def test_a_killed_worker_costs_nothing_and_a_second_command_runs_nothing(tmp_pat
 @pytest.mark.slow
 def test_sigterm_is_heeded_as_ctrl_c_and_a_running_folder_is_not_moved_away(tmp_path: Path) -> None:
     folder = tmp_path / "small"
-    process = started(folder, 0.05, "--lane", "solo")
-    wait_for(folder, 1, 1, process)
+    process = started(folder, 2.0, "--lane", "solo")  # longer than two further commands take
+    wait_for(folder, 0, 1, process)
     for options in (["--fresh"], []):
         second = run("--runs", str(tmp_path), "--lane", "local", *options)
         assert second.returncode == 2, second.stdout
