@@ -7,8 +7,9 @@ clipped by its norm, an exponential average of the weights, warm-up and cosine, 
 The product's and the bare loop also validate the raw weights and test each best epoch. The peers do it the way their guides do, on
 the fastest data path that they take, and without logger, checkpoints and progress bar.
 
-Each run has a process and one thread of its own; the loops take turns, round by round, in an order that rotates. A step's cost is
-the process's CPU time over the steps after a warm-up, epochs' ends included; a ratio is over the bare loop in the same round.
+In each round every loop has a process and one thread of its own; after a warm-up they take turns, epoch by epoch, in an order that
+rotates, while the others wait. A step's cost is the process's CPU time over an epoch's steps, the epoch's end included; a ratio is
+over the bare loop's epoch of the same turn. A round gives the median of its turns.
 Peers (``pip install -c constraints.txt -e '.[bench]'``) that are not installed are left out and named. Exit status 1 when a loop
 failed or did not train the same.
 """
@@ -18,21 +19,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # run by its path, Python looks beside this file alone
 
-from benchmarks.conditions import cell, environment, invocation, machine, natural, say, under, versions  # noqa: E402
+from benchmarks.conditions import cell, invocation, machine, natural, say, under, versions  # noqa: E402
 from benchmarks.figures import Spread  # noqa: E402
+from benchmarks.loops.running import FailedError, Running, Used  # noqa: E402
 from benchmarks.loops.variants import BARE, OURS, PEERS, VARIANTS, Variant  # noqa: E402
-from benchmarks.loops.work import WORKS, Scores, Work  # noqa: E402
+from benchmarks.loops.work import WORKS, Work  # noqa: E402
 
 GOALS = {"ratio_to_bare": 1.05, "ratio_to_bare_transformer": 1.02}
 """What the product sets out to stay below."""
@@ -40,23 +44,10 @@ GOALS = {"ratio_to_bare": 1.05, "ratio_to_bare_transformer": 1.02}
 TOLERANCE = 1e-3
 """How far final losses may be off the bare loop's, relatively: single precision rounds in another order."""
 
-WARM, MEASURED, ROUNDS = 2, 8, 7
-"""Epochs before the clock, epochs on it, rounds."""
+TURNS, ROUNDS = 8, 5
+"""Epochs of each loop in a round, and rounds."""
 
 LIBRARIES = ("torch", "lightning", "accelerate")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Used:
-    """CPU and wall seconds a step of one run, and what it came to."""
-
-    cpu: float
-    seconds: float
-    scores: Scores
-
-
-class FailedError(Exception):
-    """A loop did not come to its end."""
 
 
 Runs = dict[tuple[str, str], dict[int, Used]]
@@ -73,16 +64,20 @@ def main(arguments: Sequence[str]) -> int:
     runs: Runs = {(work.name, variant.name): {} for work in options.works for variant in there}
     failed: list[str] = []
     loads = []
-    for number, work, variant in _turns(options, there):
-        loads.append(os.getloadavg()[0])
-        try:
-            used = measured(variant, work, options.epochs)
-        except FailedError as error:
-            failed.append(str(error))
-            say(str(error))
-            continue
-        runs[work.name, variant.name][number] = used
-        say(f"round {number} of {options.rounds}: {work.name}, {variant.name}: {1e6 * used.cpu:.0f} µs CPU a step")
+    for number in range(1, options.rounds + 1):
+        for work in options.works:
+            loads.append(os.getloadavg()[0])
+            say(f"round {number} of {options.rounds}: {work.name} …")
+            try:
+                found = measured(there, work, options.turns)
+            except FailedError as error:
+                failed.append(str(error))
+                say(str(error))
+                continue
+            for name, used in found.items():
+                runs[work.name, name][number] = used
+            shown = ", ".join(f"{name} {1e3 * median(used.cpu):.3g}" for name, used in found.items())
+            say(f"  ms CPU a step: {shown}")
     differing = [sentence for work in options.works for sentence in differences(work.name, runs)]
     result = _result(runs, options) | {
         "missing": [variant.name for variant in missing],
@@ -97,31 +92,18 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if failed or differing else 0
 
 
-def measured(variant: Variant, work: Work, epochs: int) -> Used:
-    """Run a loop in a process of its own: ``WARM`` epochs, then ``epochs`` that count. Raises FailedError when it fails."""
-    warm = min(WARM, epochs)
-    command = [sys.executable, "-m", "benchmarks.loops.variants", variant.name, work.name, str(warm + epochs)]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
-    lines = done.stdout.splitlines()
-    if done.returncode != 0 or not lines:
-        tail = "\n".join(done.stderr.splitlines()[-30:])
-        raise FailedError(f"{variant.name} on {work.name} ended with status {done.returncode}:\n{tail}")
-    told = json.loads(lines[-1])
-    steps = work.steps * epochs
-    return Used(
-        cpu=(told["cpu"][-1] - told["cpu"][warm - 1]) / steps,
-        seconds=(told["seconds"][-1] - told["seconds"][warm - 1]) / steps,
-        scores=Scores(**told["scores"]),
-    )
-
-
-def _turns(options: argparse.Namespace, variants: Sequence[Variant]) -> Iterator[tuple[int, Work, Variant]]:
-    """Round, work and loop of each run; each round begins with another loop."""
-    for number in range(1, options.rounds + 1):
-        first = (number - 1) % len(variants)
-        for work in options.works:
-            for variant in (*variants[first:], *variants[:first]):
-                yield number, work, variant
+def measured(variants: Sequence[Variant], work: Work, turns: int) -> dict[str, Used]:
+    """One round: all loops side by side, one at a time. Raises FailedError, with its last words, when one fails."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="regatta-bench-")))
+        running = [stack.enter_context(Running(variant, work, turns, folder / variant.name)) for variant in variants]
+        for one in running:
+            one.warmed()
+        for number in range(turns):
+            first = number % len(running)
+            for one in (*running[first:], *running[:first]):
+                one.turn()
+        return {one.variant.name: one.ended() for one in running}
 
 
 def differences(work: str, runs: Runs) -> list[str]:
@@ -140,9 +122,13 @@ def differences(work: str, runs: Runs) -> list[str]:
 
 
 def over_bare(work: str, name: str, runs: Runs) -> Spread | None:
-    """CPU a step as a multiple of the bare loop's in the same round; None where there is no such round."""
+    """CPU a step as a multiple of the bare loop's in the same turn, each round's median; None where there is no such round."""
     bare = runs.get((work, BARE.name), {})
-    values = [used.cpu / bare[number].cpu for number, used in runs.get((work, name), {}).items() if number in bare]
+    values = [
+        median(mine / theirs for mine, theirs in zip(used.cpu, bare[number].cpu, strict=True))
+        for number, used in runs.get((work, name), {}).items()
+        if number in bare
+    ]
     return Spread.of(values) if values else None
 
 
@@ -157,7 +143,7 @@ def _result(runs: Runs, options: argparse.Namespace) -> dict[str, Any]:
             ratios[name + ending] = found.median if found is not None else None
     return {
         **ratios,
-        "meaning": "CPU time a step over that of the bare loop in the same round, median of the rounds",
+        "meaning": "CPU time a step over that of the bare loop in the same turn: median of each round's turns, then of the rounds",
         "goals": {name: {"at_most": most, "met": _met(ratios[name], most)} for name, most in GOALS.items()},
         "works": {work.name: _described(work, runs, options) for work in options.works},
         "tolerance": TOLERANCE,
@@ -181,12 +167,12 @@ def _described(work: Work, runs: Runs, options: argparse.Namespace) -> dict[str,
             ratio = over_bare(work.name, variant.name, runs)
             variants[variant.name] = {
                 "says": variant.says,
-                "cpu_milliseconds_per_step": Spread.of(1e3 * used.cpu for used in rounds).to_json(),
-                "milliseconds_per_step": Spread.of(1e3 * used.seconds for used in rounds).to_json(),
+                "cpu_milliseconds_per_step": Spread.of(1e3 * median(used.cpu) for used in rounds).to_json(),
+                "milliseconds_per_step": Spread.of(1e3 * median(used.seconds) for used in rounds).to_json(),
                 "over_bare": ratio.to_json() if ratio is not None else None,
                 "scores": asdict(rounds[-1].scores),
             }
-    return {"says": work.says, "steps_measured": work.steps * options.epochs, "variants": variants}
+    return {"says": work.says, "steps_a_turn": work.steps, "turns": options.turns, "variants": variants}
 
 
 def _show(result: Mapping[str, Any]) -> None:
@@ -196,7 +182,7 @@ def _show(result: Mapping[str, Any]) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 160)
     for work in result["works"].values():
-        title = f"{work['says']}: median of {result['rounds']} rounds (least to greatest), {work['steps_measured']} steps each"
+        title = f"{work['says']}: median of {result['rounds']} rounds (least to greatest) of {work['turns']} turns"
         table = Table(title=title)
         for column in ("", "ms CPU a step", "ms a step", "over the bare loop", "final loss"):
             table.add_column(column, justify="left" if not column else "right", no_wrap=True)
@@ -230,10 +216,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--works", nargs="+", choices=works, default=works, metavar="NAME", help=f"of {', '.join(works)}"
     )
-    parser.add_argument("--quick", action="store_true", help="one epoch a loop: shows that it works")
+    parser.add_argument("--quick", action="store_true", help="one turn: shows that it works")
     options = parser.parse_args(arguments)
     options.rounds = options.rounds or (1 if options.quick else ROUNDS)
-    options.epochs = 1 if options.quick else MEASURED
+    options.turns = 1 if options.quick else TURNS
     options.variants = [variant for variant in VARIANTS if variant.name in options.only]
     options.works = [work for work in WORKS if work.name in options.works]
     options.given = [*arguments]

@@ -1,6 +1,9 @@
-"""The loops that are compared, each by its name; as a script, runs one of them and prints what it used.
+"""The loops that are compared, each by its name; as a script, runs one of them an epoch at a time, as it is told.
 
 python -m benchmarks.loops.variants NAME WORK EPOCHS
+
+After the warm-up, and after each further epoch, it prints ``LAP`` with CPU and wall seconds of the epoch, and waits for a line; at
+the end it prints ``SCORES`` with what it came to.
 """
 
 from __future__ import annotations
@@ -48,18 +51,38 @@ PEERS = (
 )
 VARIANTS = (BARE, OURS, *PEERS)
 
+WARM = 2
+"""Epochs before the first word."""
+
+LAP, SCORES = "lap:", "scores:"
+
+
+class Laps:
+    """Called at each epoch's end: tells what the epoch used, and waits to be told to go on."""
+
+    def __init__(self) -> None:
+        self._ended = 0
+        self._cpu, self._wall = time.process_time(), time.monotonic()
+
+    def __call__(self) -> None:
+        """An epoch has ended."""
+        used = [time.process_time() - self._cpu, time.monotonic() - self._wall]
+        self._ended += 1
+        if self._ended >= WARM:
+            print(LAP, json.dumps(used), flush=True)
+            sys.stdin.readline()
+        self._cpu, self._wall = time.process_time(), time.monotonic()
+
 
 def main(name: str, work: str, epochs: int) -> None:
-    """Run one, and print CPU and wall time at each epoch's end, and the scores, as a line of JSON."""
+    """Run one: ``WARM`` epochs, and ``epochs`` more."""
     import torch
 
     torch.set_num_threads(1)
     (chosen,) = (variant for variant in VARIANTS if variant.name == name)
     (asked,) = (one for one in WORKS if one.name == work)
-    laps: list[tuple[float, float]] = []
-    scores = chosen.loop()(asked, epochs, lambda: laps.append((time.process_time(), time.monotonic())))
-    cpu, seconds = zip(*laps, strict=True)
-    print(json.dumps({"cpu": cpu, "seconds": seconds, "scores": asdict(scores)}))
+    scores = chosen.loop()(asked, WARM + epochs, Laps())
+    print(SCORES, json.dumps(asdict(scores)), flush=True)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,13 @@ import pytest
 from benchmarks import loop_overhead
 from benchmarks.loop_overhead import (
     TOLERANCE,
-    FailedError,
     Runs,
-    Used,
     differences,
     main,
     measured,
     over_bare,
 )
+from benchmarks.loops.running import FailedError, Used
 from benchmarks.loops.variants import BARE, OURS, VARIANTS, Variant
 from benchmarks.loops.work import WORKS, Scores
 from trainables import Cosine
@@ -31,7 +30,7 @@ SCORES = Scores(train_loss=0.5, val_loss=0.4, accuracy=0.9)
 
 
 def used(cpu: float, **changes: float) -> Used:
-    return Used(cpu=cpu, seconds=cpu, scores=replace(SCORES, **changes))
+    return Used(cpu=[cpu], seconds=[cpu], scores=replace(SCORES, **changes))
 
 
 @pytest.mark.slow
@@ -70,10 +69,21 @@ def test_a_peer_that_is_not_installed_is_left_out_and_named(
 
 def test_a_loop_that_fails_is_told_with_its_last_words() -> None:
     with pytest.raises(FailedError, match=r"(?s)unknown on mlp ended with status 1.*ValueError"):
-        measured(replace(BARE, name="unknown"), WORKS[0], 1)
+        measured([BARE, replace(BARE, name="unknown")], WORKS[0], 1)
 
 
-def test_ratios_are_over_the_bare_loop_of_the_same_round() -> None:
+def test_ratios_are_over_the_bare_loop_of_the_same_turn() -> None:
+    bare, ours = [1.0, 2.0, 4.0], [1.1, 2.3, 40.0]
+    runs: Runs = {
+        ("mlp", "bare"): {1: Used(cpu=bare, seconds=bare, scores=SCORES)},
+        ("mlp", "ours"): {1: Used(cpu=ours, seconds=ours, scores=SCORES)},
+    }
+    found = over_bare("mlp", "ours", runs)
+    assert found is not None
+    assert found.rounds == pytest.approx([1.15])
+
+
+def test_a_ratio_is_the_median_of_the_rounds() -> None:
     runs: Runs = {
         ("mlp", "bare"): {1: used(1.0), 2: used(2.0), 3: used(4.0)},
         ("mlp", "ours"): {1: used(1.1), 2: used(2.1), 3: used(8.0)},
