@@ -8,7 +8,6 @@ network. Only folders can be left over; the next rig removes them.
 from __future__ import annotations
 
 import fcntl
-import importlib.util
 import os
 import shlex
 import shutil
@@ -178,11 +177,11 @@ def _mounts(work: Path, own: Path, mount_point: Path | None) -> list[str]:
 def _environment(home: Path, venv: str) -> None:
     """Make a virtual environment that sees the libraries of this one; the project, installed here, is not seen from there.
 
-    A line of a ``.pth`` file adds a folder, and the ``.pth`` files in that folder, which name the project, are not read.
+    A line of a ``.pth`` file adds a folder, and the ``.pth`` files in that folder, which name the project, are not read. pip and
+    setuptools are among the libraries.
     """
     folder, lies = home / venv, HOME / venv
-    bare = ["--without-pip"] if importlib.util.find_spec("pip") is not None else []
-    subprocess.run([Path(sys.executable).resolve(), "-m", "venv", *bare, folder], check=True)
+    subprocess.run([Path(sys.executable).resolve(), "-m", "venv", "--without-pip", folder], check=True)
     libraries = next(path for path in sys.path if path.startswith(sys.prefix) and path.endswith("site-packages"))
     site = folder / Path(libraries).relative_to(sys.prefix)
     (site / "libraries.pth").write_text(f"{libraries}\n")
