@@ -7,6 +7,7 @@ from functools import partial
 
 from analysis import units
 from analysis.front import trade
+from analysis.records import Scalar
 from analysis.scaling_answer import scaling_clauses
 from analysis.verdict import Comparison, Interval, LevelResult, SpeedComparison, Verdict
 
@@ -229,8 +230,16 @@ def _named(level: LevelResult) -> str:
     """A level with the names of its factors, to begin a sentence: ``Batch size 32``; the sweep's name without factors."""
     if not level.level:
         return level.label
-    text = ", ".join(f"{units.name(path)} {units.label(value)}" for path, value in level.level.items())
+    text = ", ".join(_factor(path, value, level) for path, value in level.level.items())
     return text[0].upper() + text[1:]
+
+
+def _factor(path: str, value: Scalar, level: LevelResult) -> str:
+    """One factor with its name: ``batch size 32``, ``norm True``, ``2 workers``."""
+    if value is None or isinstance(value, bool):
+        return f"{units.name(path)} {units.label(value)}"
+    text = units.level_value(path, value, level.level)
+    return text if units.name(path) == "workers" else f"{units.name(path)} {text}"
 
 
 def _label(level: LevelResult) -> str:

@@ -247,9 +247,7 @@ def _needed_seeds(contest: Contest, goal: Goal) -> Needs:
         return Needs(seeds=None, why="there are no two levels to tell apart")
     fewest = fewest_seeds(alpha)
     if test is None or n < fewest:
-        return Needs(
-            seeds=fewest, why=f"at least {fewest}: with fewer, no pattern of signs is rare enough at alpha {alpha:.4g}"
-        )
+        return Needs(seeds=fewest, why=f"with fewer, no pattern of signs is rare enough at alpha {alpha:.4g}")
     best, second = levels[0].label, levels[1].label
     if contest.distinguishable(0, 1):
         return Needs(seeds=None, why=f"{best} and {second} are already told apart")

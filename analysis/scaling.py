@@ -205,8 +205,10 @@ def _point(level: Finals, compared: _Compared, base: int, batch: int | None) -> 
 
 def _words(others: Mapping[str, Scalar], kind: Growth | None, batch: int | None) -> tuple[str, str]:
     """A group's label and what a sentence says of it: ``256 in all`` and ``at the same batch of 256``."""
-    everything = units.level(others, "")
-    rest = units.level({path: value for path, value in others.items() if path != "batch_size"}, "")
+    # The workers are not among the others, but make a batch one "in all".
+    written = {path: units.level_value(path, value, {WORKERS: None}) for path, value in others.items()}
+    everything = ", ".join(written.values())
+    rest = ", ".join(text for path, text in written.items() if path != "batch_size")
     also, within = (f", {rest}", f" ({rest})") if rest else ("", "")
     if kind is None:
         return everything or "all", f"at {everything}" if everything else ""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from analysis import units
 from analysis.scaling import Scaling, ScalingGroup, ScalingPoint
 from analysis.verdict import Comparison, Interval, Verdict
+
+
+_Said = tuple[int, int, bool | None]
+"""What the clause before has compared: these workers with those, and whether they were faster (True) or slower (False)."""
 
 
 def scaling_clauses(verdict: Verdict, *, fewest: int) -> list[str]:
@@ -19,13 +24,13 @@ def scaling_clauses(verdict: Verdict, *, fewest: int) -> list[str]:
     if scaling is None or not groups:
         return []
     if scaling.seeds < fewest:
-        return [_too_few(groups[0], scaling, fewest)]
+        return [_too_few(groups), _chance(scaling.seeds, fewest)]
     clauses: list[str] = []
-    before: tuple[int, int] | None = None
+    before: _Said | None = None
     for group in groups:
         clauses += _group(group, before)
         point, base = _headline(group), _base(group)
-        before = (point.workers, base.workers) if _faster(point) else None
+        before = (point.workers, base.workers, faster_or_slower(point))
     return [*clauses, *_scores(verdict, scaling)]
 
 
@@ -69,17 +74,41 @@ def _headline(group: ScalingGroup) -> ScalingPoint:
     return max(faster, key=lambda point: point.speed_up or 0.0) if faster else others[-1]
 
 
-def _too_few(group: ScalingGroup, scaling: Scaling, fewest: int) -> str:
-    point, base = _others(group)[-1], _base(group)
-    seeds = f"{scaling.seeds} shared seed{'' if scaling.seeds == 1 else 's'}"
-    return (
-        f"Too few seeds to tell: {_workers(point)} trained {times(point.speed_up)} times as many samples a second as "
-        f"{base.workers}{_spaced(group.at)} so far, but {seeds} cannot tell that from chance, which takes at least {fewest}"
-    )
+def _too_few(groups: Sequence[ScalingGroup]) -> str:
+    """What the most workers of each group did so far; what the group before has said is not said again."""
+    text = "Too few seeds to tell: so far"
+    before: tuple[int, int, str] | None = None
+    for group in groups:
+        point, base = _others(group)[-1], _base(group)
+        word, than = _so_far(point)
+        now = (point.workers, base.workers, word)
+        at, found = _spaced(group.at), times(point.speed_up)
+        if before == now:
+            text += f" and{at} ({found} times)"
+        elif before is not None and before[:2] == now[:2]:
+            text += f", but {word}{at} ({found} times)"
+        else:
+            link = "" if before is None else ", while"
+            text += f"{link} {_workers(point)} are {word} {than} {base.workers}{at} ({found} times as many samples a second)"
+        before = now
+    return text
 
 
-def _group(group: ScalingGroup, before: tuple[int, int] | None) -> list[str]:
-    """One group's clauses; ``before`` are the numbers of workers that the last clause compared, which are not said again."""
+def _chance(seeds: int, fewest: int) -> str:
+    shared = f"{seeds} shared seed{'' if seeds == 1 else 's'}"
+    return f"{shared} cannot tell that from chance, which takes at least {fewest}"
+
+
+def _so_far(point: ScalingPoint) -> tuple[str, str]:
+    """Whether the measured speed-up, which nothing vouches for, is above 1: the adjective and what follows it."""
+    shown = float(times(point.speed_up).replace(units.THIN, ""))
+    if shown == 1:
+        return "about as fast", "as"
+    return ("faster" if shown > 1 else "slower"), "than"
+
+
+def _group(group: ScalingGroup, before: _Said | None) -> list[str]:
+    """One group's clauses; ``before`` is what the last clause compared, which is not said again."""
     point, base = _headline(group), _base(group)
     speed_up, ends = times(point.speed_up), _bracket(point.speed_up_interval)
     at, efficiency = _spaced(group.at), f"{share(point.efficiency)} % efficiency"
@@ -89,9 +118,11 @@ def _group(group: ScalingGroup, before: tuple[int, int] | None) -> list[str]:
             f"{_workers(point)} are not distinguishably faster or slower than {base.workers}{at}: "
             f"{speed_up} times as many samples a second{ends}"
         )
+    elif not told and before == (point.workers, base.workers, False):
+        text = f"slower too{at}: {speed_up} times{ends}"
     elif not told:
         text = f"{_workers(point)} are slower than {base.workers}{at}: {speed_up} times as many samples a second{ends}"
-    elif before == (point.workers, base.workers):
+    elif before == (point.workers, base.workers, True):
         text = f"{speed_up} times{ends}{at}, {efficiency}"
     else:
         text = f"{_workers(point)} train {speed_up} times as many samples a second as {base.workers}{at}{ends}, {efficiency}"

@@ -7,6 +7,7 @@ narrow space that does not break.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 
 from analysis.records import Scalar
@@ -14,6 +15,8 @@ from analysis.verdict import Interval
 
 DASH = "–"
 THIN = "\u202f"
+
+_PER_WORKER = re.compile(r"PerWorker\(samples=(\d+)\)")
 
 _SHARES = frozenset(
     {
@@ -83,8 +86,11 @@ def gap(x: float | None, metric: str, *, spread: float | None = None, signed: bo
 
 
 def interval(ends: Interval | None, text: Callable[[float], str]) -> str:
-    """``[low, high]``, each end written by ``text`` (say, without its unit); empty for None, infinity for an unbounded end."""
-    if ends is None:
+    """``[low, high]``, each end written by ``text`` (say, without its unit), infinity for an unbounded end.
+
+    Empty for None, and where both ends are unbounded: that says nothing.
+    """
+    if ends is None or ends == (None, None):
         return ""
     low, high = ends
     return f"[{'−∞' if low is None else text(low)}, {'∞' if high is None else text(high)}]"
@@ -167,11 +173,12 @@ def count(x: float | None) -> str:
 
 
 def label(x: Scalar) -> str:
-    """A level's or a hole's value: ``64``, ``1e-3``, ``0.05``, ``1e5``, ``none``; text stands as it is."""
+    """A level's or a hole's value: ``64``, ``1e-3``, ``0.05``, ``1e5``, ``none``, ``128 a worker``; other text as it is."""
     if x is None:
         return "none"
     if not isinstance(x, float):
-        return str(x)
+        grows = _PER_WORKER.fullmatch(x) if isinstance(x, str) else None
+        return f"{grows[1]} a worker" if grows else str(x)
     if x and math.isfinite(x) and not 0.01 <= abs(x) < 1e5:
         mantissa, exponent = f"{x:.5e}".split("e")
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
@@ -182,9 +189,9 @@ def level(values: Mapping[str, Scalar], otherwise: str) -> str:
     """A level's values in the order of its factors, ``64, AdamW``; ``otherwise`` where there are no factors.
 
     A yes or no, an absence and a number of workers mean nothing without their factor: ``norm=False``, ``average=none``,
-    ``2 workers``.
+    ``2 workers``. Beside a number of workers a batch says whose it is: ``256 in all``, ``128 a worker``.
     """
-    return ", ".join(_level_value(path, x) for path, x in values.items()) or otherwise
+    return ", ".join(level_value(path, x, values) for path, x in values.items()) or otherwise
 
 
 def name(path: str) -> str:
@@ -192,11 +199,14 @@ def name(path: str) -> str:
     return path.rsplit(".", 1)[-1].replace("_", " ")
 
 
-def _level_value(path: str, x: Scalar) -> str:
+def level_value(path: str, x: Scalar, beside: Mapping[str, Scalar]) -> str:
+    """One value of a level as ``level`` writes it; ``beside`` are all factors of the sweep, by path."""
     if x is None or isinstance(x, bool):
         return f"{name(path)}={label(x)}"
     if name(path) == "workers":
         return f"{label(x)} worker{'' if x == 1 else 's'}"
+    if path == "batch_size" and isinstance(x, int) and any(name(other) == "workers" for other in beside):
+        return f"{label(x)} in all"
     return label(x)
 
 

@@ -17,6 +17,11 @@ Interval = tuple[float | None, float | None]
 """Lower and upper end; None where that side is unbounded."""
 
 
+def bounded(ends: Interval | None) -> bool:
+    """True where an interval says anything: below the fewest seeds both its ends are unbounded."""
+    return ends is not None and ends != (None, None)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CostToTarget:
     """Training seconds until validation first reached the target, median over the finals.

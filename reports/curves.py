@@ -63,6 +63,23 @@ def curve_points(finals: Mapping[str, Sequence[TrialRecord]], metric: str) -> li
     return points
 
 
+def coincident(points: Sequence[CurvePoint]) -> list[list[str]]:
+    """The labels of curves that hide one another, as groups: the same epochs, and means that differ by no millionth."""
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for point in points:
+        curves.setdefault(point.level, []).append((point.epoch, point.mean))
+    groups: list[list[str]] = []
+    for label, curve in curves.items():
+        for group in groups:
+            first = np.array(curves[group[0]])
+            if first.shape == (len(curve), 2) and np.allclose(first, np.array(curve), rtol=1e-6, atol=0):
+                group.append(label)
+                break
+        else:
+            groups.append([label])
+    return [group for group in groups if len(group) > 1]
+
+
 def window(points: Sequence[CurvePoint], mode: str, target: float | None) -> tuple[float, float]:
     """The values worth seeing: the worst sixth of the curves, their steep beginning, may lie outside."""
     low = [point.low for point in points]

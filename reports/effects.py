@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from analysis import units
-from analysis.verdict import Comparison, Interval, Verdict
+from analysis.verdict import Comparison, Interval, Verdict, bounded
 from reports.labels import Labels
 from reports.palette import swatch
 from reports.whisker import axis, header, whisker
@@ -33,10 +33,11 @@ class EffectRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EffectTable:
-    """The rows, and the axis over their whiskers."""
+    """The rows, and the axis over their whiskers; ``intervals`` is False where no comparison has one."""
 
     head: Markup
     rows: Sequence[EffectRow]
+    intervals: bool
 
 
 def against(comparison: Comparison, label: str) -> Comparison:
@@ -148,7 +149,8 @@ def _table(
                 clear=(low is not None and low > none) or (high is not None and high < none),
             )
         )
-    return EffectTable(head=Markup(header(scale, [words.tick(tick) for tick in scale.ticks])), rows=shown)
+    head = header(scale, [words.tick(tick) for tick in scale.ticks])
+    return EffectTable(head=Markup(head), rows=shown, intervals=any(bounded(row[3]) for row in rows))
 
 
 def _bare(p: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from analysis.ledger import Question
 from analysis.records import Stage, Status, TrialRecord
 from reports.curve_chart import mean_curves
-from reports.curves import BAND, curve_points, window
+from reports.curves import BAND, coincident, curve_points, window
 from reports.figure import Figure, figure
 from reports.heat_chart import single_curves
 from reports.labels import Labels
@@ -36,6 +36,7 @@ def learning(question: Question, records: Sequence[TrialRecord], labels: Labels)
         caption += " The steep beginning lies outside the window."
     if max(point.epoch for point in points) > POINTS:
         caption += f" {POINTS} epochs of each curve are drawn."
+    caption += "".join(f" {_listed(same)} coincide." for same in coincident(points))
     described = f"Line chart of validation {goal.metric} by epoch for {_listed(list(finals))}."
     legend = _legend(labels, list(finals))
     drawn = [
@@ -152,4 +153,6 @@ def _legend(labels: Labels, shown: Sequence[str]) -> list[tuple[str, str]]:
 def _listed(names: Sequence[str]) -> str:
     if len(names) < 2:
         return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+    # Labels of several factors hold commas of their own.
+    comma = "; " if any(", " in name for name in names) else ", "
+    return f"{comma.join(names[:-1])}{comma if comma == '; ' else ' '}and {names[-1]}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from analysis import units
-from analysis.verdict import CostToTarget, LevelResult, Verdict
+from analysis.verdict import CostToTarget, LevelResult, Verdict, bounded
 from reports.labels import Labels
 from reports.palette import swatch
 from reports.space import brief
@@ -39,10 +39,11 @@ class LevelRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LevelTable:
-    """The rows, and the axis over their whiskers."""
+    """The rows, and the axis over their whiskers; ``intervals`` is False where no level has one."""
 
     head: Markup
     rows: Sequence[LevelRow]
+    intervals: bool
 
 
 def level_table(verdict: Verdict, labels: Labels) -> LevelTable:
@@ -51,16 +52,18 @@ def level_table(verdict: Verdict, labels: Labels) -> LevelTable:
     shown = [level for level in verdict.levels if level.mean is not None]
     means = [level.mean for level in shown if level.mean is not None]
     scale = axis(means, [level.interval for level in shown if level.interval is not None])
+    known = any(bounded(level.interval) for level in shown)
     before = [None, *(level.rank_group for level in verdict.levels)]
     rows = [
-        _row(level, metric, labels, scale, first=level.rank_group != rank)
+        _row(level, metric, labels, scale, first=level.rank_group != rank, without="no interval" if known else "")
         for level, rank in zip(verdict.levels, before, strict=False)
     ]
     head = header(scale, [units.target(tick, metric) for tick in scale.ticks]) if scale else ""
-    return LevelTable(head=Markup(head), rows=rows)
+    return LevelTable(head=Markup(head), rows=rows, intervals=known)
 
 
-def _row(level: LevelResult, metric: str, labels: Labels, scale: Axis | None, *, first: bool) -> LevelRow:
+def _row(level: LevelResult, metric: str, labels: Labels, scale: Axis | None, *, first: bool, without: str) -> LevelRow:
+    """One level; ``without`` stands where it has a mean but no interval."""
     cost, cost_interval, reached = _cost(level.cost_to_target)
     strip = whisker(scale, level.mean, level.interval) if scale is not None and level.mean is not None else ""
     spread = units.half_width(level.interval)
@@ -73,7 +76,8 @@ def _row(level: LevelResult, metric: str, labels: Labels, scale: Axis | None, *,
             (units.name(path), path, brief(value)) for path, value in level.point.items() if path not in level.level
         ],
         mean=units.value(level.mean, metric, spread=spread),
-        interval=units.interval(level.interval, lambda x: units.number(x, metric, spread=spread)),
+        interval=units.interval(level.interval, lambda x: units.number(x, metric, spread=spread))
+        or (without if level.mean is not None else ""),
         strip=Markup(strip),
         n=level.n,
         diverged=level.diverged,

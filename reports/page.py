@@ -14,7 +14,7 @@ from analysis import units
 from analysis.ledger import Question, read_ledger, read_question
 from analysis.records import TrialRecord
 from analysis.redact import redact, redact_all
-from analysis.verdict import Verdict
+from analysis.verdict import Verdict, bounded
 from reports import facts, figures, scaling, trials
 from reports.bundle import javascript
 from reports.effects import differences, speeds
@@ -132,7 +132,9 @@ def _needs(verdict: Verdict) -> str:
     why = verdict.needs.why
     if verdict.needs.seeds is None:
         return f"{why[:1].upper()}{why[1:]}."
-    return f"About {verdict.needs.seeds} seeds a level: {why}."
+    # Without an interval the number is the fewest that give one; else it is an estimate.
+    known = any(bounded(pair.interval) for pair in verdict.comparisons)
+    return f"{'About' if known else 'At least'} {verdict.needs.seeds} seeds a level: {why}."
 
 
 def _listed(words: Sequence[str]) -> str:

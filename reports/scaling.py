@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -12,19 +12,20 @@ from analysis.effective_batch import Growth
 from analysis.ledger import Question
 from analysis.scaling import Scaling, ScalingGroup, ScalingPoint
 from analysis.scaling_answer import share, times
-from analysis.verdict import Interval, Verdict
+from analysis.verdict import Verdict, bounded
 from reports.figure import Figure, figure
 from reports.labels import Labels
-from reports.palette import series, swatch
-from reports.scaling_chart import labelled, throughput
+from reports.palette import swatch
+from reports.scaling_chart import labelled, shapes, throughput
 from reports.whisker import Axis, axis, header, whisker
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScalingRow:
-    """One number of workers as words; ``strip`` draws its efficiency."""
+    """One level as words, ``swatch`` in its colour; ``strip`` draws its efficiency."""
 
     workers: int
+    swatch: str
     batch: str
     throughput: str
     interval: str
@@ -42,11 +43,11 @@ class ScalingRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScalingPart:
-    """The rows of one group; ``words`` say what kind of scaling it shows."""
+    """The rows of one group; ``words`` say what kind of scaling it shows, ``sign`` is the shape of its points in the chart."""
 
     label: str
     words: str
-    swatch: str
+    sign: str
     rows: Sequence[ScalingRow]
 
 
@@ -54,7 +55,7 @@ class ScalingPart:
 class ScalingSection:
     """The whole section; ``head`` is the axis over the strips, ``energy`` is False where no joules are known.
 
-    ``legend`` holds (label, class of its colour), empty where the chart names its lines itself.
+    ``legend`` holds (sign, label) of the groups, empty where the chart names its lines itself.
     """
 
     legend: Sequence[tuple[str, str]]
@@ -85,12 +86,12 @@ def section(question: Question, verdict: Verdict, labels: Labels) -> ScalingSect
         if scale is not None
         else ""
     )
-    swatches = {group.label: swatch(labels.place(group.points[0].label)) for group in groups}
+    signs = {label: sign for label, (_, sign) in shapes(groups).items()}
     return ScalingSection(
-        legend=[] if labelled(list(swatches)) else list(swatches.items()),
+        legend=[] if labelled(list(signs)) else [(sign, label) for label, sign in signs.items()],
         chart=_chart(scaling, groups, labels, verdict.confidence),
         head=Markup(head),
-        parts=[part(group, scale, swatches[group.label]) for group in groups],
+        parts=[part(group, scale, labels, signs[group.label]) for group in groups],
         energy=any(point.joules is not None for point in points),
         conditions=" ".join(_conditions(question, scaling)),
         method=" ".join(_method(scaling, verdict.confidence)),
@@ -105,8 +106,8 @@ def kind(group: ScalingGroup) -> str:
 
 
 def _chart(scaling: Scaling, groups: Sequence[ScalingGroup], labels: Labels, confidence: float) -> Figure:
-    colours = series(labels.order)
-    own = {group.label: colours[group.points[0].label] for group in groups}
+    shown = any(bounded(point.interval) for group in groups for point in group.points)
+    spread = f" with its {100 * confidence:g} % interval" if shown else ""
     named = ", ".join(
         f"{group.label} {units.count(point.throughput)} with {point.workers}"
         for group in groups
@@ -116,34 +117,35 @@ def _chart(scaling: Scaling, groups: Sequence[ScalingGroup], labels: Labels, con
     return figure(
         name="scaling-throughput",
         title="Throughput",
-        caption=f"Samples trained a second by the number of workers, both on logarithmic axes: the mean over the finals with its"
-        f" {100 * confidence:g} % interval. Dashed is the ideal: twice as many workers, twice as fast.",
+        caption=f"Samples trained a second by the number of workers, both on logarithmic axes: the mean over the finals{spread}."
+        " Dashed is the ideal: twice as many workers, twice as fast.",
         described=f"Line chart of samples trained a second by workers: {named}.",
         legend=[],
-        build=throughput(scaling, own),
+        build=throughput(replace(scaling, groups=groups), labels.order),
     )
 
 
-def part(group: ScalingGroup, scale: Axis | None = None, colour: str = "") -> ScalingPart:
-    """One group as words; without an axis nothing is drawn."""
-    rows = [_row(point, scale) for point in group.points]
-    return ScalingPart(label=group.label, words=kind(group), swatch=colour, rows=rows)
+def part(group: ScalingGroup, scale: Axis | None = None, labels: Labels | None = None, sign: str = "") -> ScalingPart:
+    """One group as words; without an axis nothing is drawn, without labels there are no colours."""
+    rows = [_row(point, scale, swatch(labels.place(point.label)) if labels else "") for point in group.points]
+    return ScalingPart(label=group.label, words=kind(group), sign=sign, rows=rows)
 
 
-def _row(point: ScalingPoint, scale: Axis | None) -> ScalingRow:
+def _row(point: ScalingPoint, scale: Axis | None, colour: str) -> ScalingRow:
     strip = ""
     if scale is not None and point.efficiency is not None:
         strip = whisker(scale, point.efficiency, point.efficiency_interval)
     base = point.speed_up is not None and point.speed_up_interval is None
     return ScalingRow(
         workers=point.workers,
+        swatch=colour,
         batch=units.count(point.batch),
         throughput=units.count(point.throughput),
-        interval=_told(point.interval, units.count),
+        interval=units.interval(point.interval, units.count),
         speed_up="1" if base else times(point.speed_up),
-        speed_up_interval=_told(point.speed_up_interval, times),
+        speed_up_interval=units.interval(point.speed_up_interval, times),
         efficiency=f"{share(point.efficiency)} %" if point.efficiency is not None else units.DASH,
-        efficiency_interval=_told(point.efficiency_interval, share),
+        efficiency_interval=units.interval(point.efficiency_interval, share),
         strip=Markup(strip),
         memory=units.size(point.peak_bytes),
         memory_in_all=units.size(point.peak_bytes_in_all),
@@ -151,11 +153,6 @@ def _row(point: ScalingPoint, scale: Axis | None) -> ScalingRow:
         joules="not known" if point.joules is None else f"{point.joules:.3g} J",
         n=point.n,
     )
-
-
-def _told(ends: Interval | None, text: Callable[[float], str]) -> str:
-    """An interval as words; empty where it says nothing."""
-    return "" if ends is None or ends == (None, None) else units.interval(ends, text)
 
 
 def _conditions(question: Question, scaling: Scaling) -> list[str]:
@@ -196,14 +193,12 @@ def _method(scaling: Scaling, confidence: float) -> list[str]:
         "Memory is the most that one worker held, libraries included; in all it is at most that for each. "
         "CPU time is that of all workers, with validation."
     )
-    remarks = [
+    told = any(bounded(point.speed_up_interval) for group in scaling.groups for point in group.points)
+    together = f"; all these intervals hold together at {100 * confidence:g} %" if told else ""
+    few = " There are too few seeds for an interval." if scaling.seeds and not told else ""
+    return [
         f"Seconds are those of training, without validation{warm_up}.",
-        f"How many times as fast: against the fewest workers of the same kind, by pairs of the same seed; all these intervals hold"
-        f" together at {100 * confidence:g} %. Efficiency is that over how many times as many workers there are.",
+        f"How many times as fast: against the fewest workers of the same kind, by pairs of the same seed{together}.{few}"
+        " Efficiency is that over how many times as many workers there are.",
         cost if energy else f"{cost} Energy is not known: nothing measured it.",
     ]
-    if scaling.seeds and all(
-        ends in (None, (None, None)) for group in scaling.groups for ends in [p.speed_up_interval for p in group.points]
-    ):
-        remarks.append("There are too few seeds for an interval.")
-    return remarks

@@ -9,7 +9,7 @@ from html import escape
 
 import numpy as np
 
-from analysis.verdict import Interval
+from analysis.verdict import Interval, bounded
 
 HEIGHT = 28
 
@@ -63,18 +63,19 @@ def axis(middles: Sequence[float], intervals: Sequence[Interval], mark: float | 
 
 
 def whisker(scale: Axis, middle: float, interval: Interval | None) -> str:
-    """One row as SVG: a dot at ``middle``, a bar over the interval; an end that is beyond the axis runs off it, without a cap."""
+    """One row as SVG: a dot at ``middle``, a bar over the interval; an end that is beyond the axis runs off it, without a cap.
+
+    An interval without ends says nothing, and no bar is drawn: it would be the widest of all.
+    """
     parts = [_line(tick, scale, "tick") for tick in scale.ticks]
     if scale.mark is not None:
         parts.append(_line(scale.mark, scale, "mark"))
     y = HEIGHT / 2
-    if interval is not None:
+    if interval is not None and bounded(interval):
         low, high = interval
         start = 0.0 if low is None else scale.at(low)
         end = 100.0 if high is None else scale.at(high)
-        # Nothing is known about where the value lies: said quietly, not as the widest bar of all.
-        name = "bar unknown" if low is None and high is None else "bar"
-        parts.append(f'<line class="{name}" x1="{start}%" x2="{end}%" y1="{y}" y2="{y}"/>')
+        parts.append(f'<line class="bar" x1="{start}%" x2="{end}%" y1="{y}" y2="{y}"/>')
         for value in (low, high):
             if value is not None and scale.low <= value <= scale.high:
                 at = scale.at(value)

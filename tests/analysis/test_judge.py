@@ -158,7 +158,7 @@ def test_below_six_seeds_nothing_is_told_apart(n: int) -> None:
     assert all(pair.interval == (None, None) for pair in verdict.comparisons)
     assert verdict.smallest_detectable_gap is None
     assert verdict.needs.seeds == 6
-    assert "at least 6" in verdict.needs.why
+    assert verdict.needs.why == "with fewer, no pattern of signs is rare enough at alpha 0.05"
     assert verdict.answer.startswith("Too few seeds to tell")
 
 

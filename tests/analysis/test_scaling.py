@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -81,10 +82,12 @@ def test_a_clear_case_end_to_end(tmp_path: Path) -> None:
 def test_the_slow_first_epoch_is_left_out_where_there_are_three() -> None:
     warm = found(planted_scaling(TRUE, epochs=3, noise=0.0))
     assert warm.warm_up
-    assert points(warm)["256, 2 workers"].speed_up == pytest.approx(1.62)
+    assert points(warm)["256 in all, 2 workers"].speed_up == pytest.approx(1.62)
     cold = found(planted_scaling(TRUE, epochs=2, noise=0.0))
     assert not cold.warm_up
-    assert points(cold)["256, 2 workers"].speed_up == pytest.approx(1.0, abs=0.15)  # half a second drowns the rest
+    assert points(cold)["256 in all, 2 workers"].speed_up == pytest.approx(
+        1.0, abs=0.15
+    )  # half a second drowns the rest
 
 
 def test_the_intervals_hold_the_truth_all_at_once_as_often_as_they_say() -> None:
@@ -96,7 +99,7 @@ def test_the_intervals_hold_the_truth_all_at_once_as_often_as_they_say() -> None
         (GROWING, 1): 0.9,
         (GROWING, 4): 3.1,
     }
-    true = {"256, 2 workers": 1.7, "256, 4 workers": 2.4, f"{GROWING}, 4 workers": 3.1 / 0.9}
+    true = {"256 in all, 2 workers": 1.7, "256 in all, 4 workers": 2.4, "128 a worker, 4 workers": 3.1 / 0.9}
     what, covered = question(truth), 0
     for seed in range(400):
         finals = gather(what, planted_scaling(truth, epochs=3, noise=0.05, seed=seed))
@@ -142,10 +145,59 @@ def test_the_peak_is_named_where_more_workers_are_no_faster() -> None:
 
 def test_too_few_seeds() -> None:
     verdict = verdict_of(seeds=5)
-    assert verdict.answer.startswith("Too few seeds to tell: 2 workers trained 1.")
-    assert "5 shared seeds cannot tell that from chance, which takes at least 6" in verdict.answer
+    assert re.fullmatch(
+        r"Too few seeds to tell: so far 2 workers are faster than 1 at the same batch of 256 "
+        r"\(1\.6\d times as many samples a second\) and at 128 a worker \(1\.7\d times\); "
+        r"5 shared seeds cannot tell that from chance, which takes at least 6\.",
+        verdict.answer,
+    )
     assert verdict.scaling is not None
-    assert points(verdict.scaling)["256, 2 workers"].speed_up_interval == (None, None)
+    assert points(verdict.scaling)["256 in all, 2 workers"].speed_up_interval == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("strong", "weak", "said"),
+    [
+        (
+            0.68,
+            0.7,
+            r"2 workers are slower than 1 at the same batch of 256 \(0\.6\d times .*\) and at 128 a worker \(0\.7",
+        ),
+        (
+            0.68,
+            1.4,
+            r"2 workers are slower than 1 at the same batch of 256 \(0\.6\d times .*\), but faster at 128 a worker \(1",
+        ),
+        (
+            1.0,
+            1.5,
+            r"2 workers are about as fast as 1 at the same batch of 256 \(1\.00 .*\), but faster at 128 a worker \(1",
+        ),
+    ],
+)
+def test_too_few_seeds_still_answer_both_questions(strong: float, weak: float, said: str) -> None:
+    truth: dict[tuple[Scalar, int], float] = {(256, 1): 1.0, (256, 2): strong, (GROWING, 1): 1.0, (GROWING, 2): weak}
+    answer = verdict_of(truth, seeds=3, noise=1e-5).answer
+    assert re.search(said, answer), answer
+    assert "; 3 shared seeds cannot tell that from chance" in answer
+
+
+def test_groups_with_other_workers_are_compared_apart() -> None:
+    truth: dict[tuple[Scalar, int], float] = {(256, 1): 1.0, (256, 4): 2.0, (GROWING, 1): 1.0, (GROWING, 2): 1.5}
+    asked_for = question(truth, levels=[{"batch_size": b, "resources.workers": w} for b, w in truth])
+    answer = judge(asked_for, planted_scaling(truth, seeds=3)).answer
+    assert re.search(
+        r"4 workers are faster than 1 at .*\), while 2 workers are faster than 1 at 128 a worker \(", answer
+    )
+
+
+def test_slower_is_not_said_twice() -> None:
+    answer = verdict_of({(256, 1): 1.0, (256, 2): 0.62, (GROWING, 1): 0.9, (GROWING, 2): 0.6}).answer
+    assert re.match(
+        r"2 workers are slower than 1 at the same batch of 256: 0\.6\d times as many samples a second \[.*\]; "
+        r"slower too at 128 a worker: 0\.6\d times \[",
+        answer,
+    )
 
 
 def test_a_score_that_suffers_is_said_with_its_interval() -> None:
@@ -172,9 +224,9 @@ def test_other_machines_forbid_speed_ups_and_a_lost_clock_only_its_own() -> None
         for record in records
     ]
     kept = points(found(unclocked))
-    assert kept["256, 2 workers"].throughput is None
-    assert kept["256, 1 worker"].speed_up is None
-    assert kept[f"{GROWING}, 2 workers"].speed_up == pytest.approx(1.75, rel=0.02)
+    assert kept["256 in all, 2 workers"].throughput is None
+    assert kept["256 in all, 1 worker"].speed_up is None
+    assert kept["128 a worker, 2 workers"].speed_up == pytest.approx(1.75, rel=0.02)
 
 
 def test_a_lost_final_takes_its_seed_out_and_a_diverged_one_is_still_said() -> None:
@@ -187,15 +239,15 @@ def test_a_lost_final_takes_its_seed_out_and_a_diverged_one_is_still_said() -> N
     diverged = [replace(r, status=Status.DIVERGED, metrics={}) if i == 7 else r for i, r in enumerate(records)]
     answer = judge(question(TRUE, seeds=9), diverged).answer
     assert answer.startswith("2 workers train 1.6")
-    assert f"({GROWING}, 2 workers) diverged in 1 of 9 finals" in answer
+    assert "(128 a worker, 2 workers) diverged in 1 of 9 finals" in answer
 
 
 def test_what_is_known_of_energy_is_there_and_what_is_not_is_none() -> None:
     known = points(found(planted_scaling(TRUE, joules=1078 * 6 * 0.25)))
-    assert known["256, 1 worker"].joules == pytest.approx(0.25)
+    assert known["256 in all, 1 worker"].joules == pytest.approx(0.25)
     some = planted_scaling(TRUE, joules=100.0)
     part = [replace(some[0], cost=replace(some[0].cost, joules=None)), *some[1:]]
-    assert points(found(part))["256, 1 worker"].joules is None
+    assert points(found(part))["256 in all, 1 worker"].joules is None
 
 
 def test_more_threads_than_cores_are_told() -> None:

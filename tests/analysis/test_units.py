@@ -178,9 +178,18 @@ def test_names_are_the_last_part_of_a_path() -> None:
     assert units.name("optimizer.weight_decay") == "weight decay"
 
 
+def test_a_level_says_whose_its_batch_is_and_a_label_reads_like_words() -> None:
+    assert units.label("PerWorker(samples=128)") == "128 a worker"
+    assert units.label("PerWorker(samples=128, more=1)") == "PerWorker(samples=128, more=1)"
+    assert units.level({"batch_size": 256, "resources.workers": 2}, "") == "256 in all, 2 workers"
+    assert units.level({"batch_size": "PerWorker(samples=64)", "resources.workers": 1}, "") == "64 a worker, 1 worker"
+    assert units.level({"batch_size": 256, "norm": None}, "") == "256, norm=none"
+    assert units.level({}, "planted") == "planted"
+
+
 def test_intervals() -> None:
     assert units.interval((0.972, 0.984), lambda x: units.number(x, "accuracy")) == "[97.2, 98.4]"
-    assert units.interval((None, None), str) == "[−∞, ∞]"
+    assert units.interval((None, None), str) == ""  # it says nothing
     assert units.interval(None, str) == ""
     assert units.seconds_interval((0.55, 8.7)) == "[0.55, 8.7]"
     assert units.seconds_interval((42.0, 70.0)) == "[42 s, 1 min 10 s]"

@@ -17,7 +17,7 @@ from analysis.records import Stage, Status
 from analysis.verdict import Comparison
 from reports import bundle, palette
 from reports.curve_chart import spread
-from reports.curves import curve_points, window
+from reports.curves import coincident, curve_points, window
 from reports.effects import against, differences, speeds
 from reports.figure import embedded
 from reports.labels import Labels
@@ -73,7 +73,7 @@ def test_a_wide_interval_does_not_press_the_means_together_and_runs_off_the_axis
     assert scale.at(0.95) - scale.at(0.90) > 20
     assert whisker(scale, 0.92, (-4.0, 6.0)).count('class="cap"') == 0
     assert whisker(scale, 0.90, (0.89, 0.91)).count('class="cap"') == 2
-    assert 'class="bar unknown"' in whisker(scale, 0.90, (None, None))
+    assert 'class="bar"' not in whisker(scale, 0.90, (None, None))
     assert axis([], []) is None
 
 
@@ -90,6 +90,14 @@ def test_mean_band_and_median_seconds_of_a_level() -> None:
     assert last.mean == pytest.approx(0.9)
     assert (last.low, last.high) == (pytest.approx(0.82), pytest.approx(0.98))
     assert last.seconds == pytest.approx(2.0)
+
+
+def test_curves_that_hide_one_another_are_named() -> None:
+    same = finals([0.8, 0.9])
+    points = curve_points(
+        {"16": same, "32": finals([0.8, 0.91]), "64": same, "128": finals([0.8], epochs=5)}, "val/accuracy"
+    )
+    assert coincident(points) == [["16", "64"]]
 
 
 def test_unknown_seconds_of_one_final_leave_the_point_without_a_time() -> None:

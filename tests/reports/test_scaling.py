@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
+from analysis.colours import LEVELS
 from analysis.judge import judge
 from analysis.ledger import Question, read_ledger, read_question
 from analysis.records import Scalar
@@ -78,6 +80,23 @@ def test_the_page_says_it_first_and_leaves_out_what_was_not_done(folder: Path) -
     assert len(re.findall(r"<th\b", html)) == len(re.findall(r'<th [^>]*scope="(?:col|row|rowgroup)"', html))
 
 
+def test_a_level_has_one_name_and_one_colour_on_the_whole_page(folder: Path) -> None:
+    question, verdict, found = read(folder)
+    labels = Labels.of(question, read_ledger(folder), verdict)
+    assert list(labels.order) == [
+        f"{b}, {n} worker{'s' * (n > 1)}" for b in ("256 in all", "128 a worker") for n in (1, 2, 4)
+    ]
+    rows = [row for part in found.parts for row in part.rows]
+    assert [row.swatch for row in rows] == [f"c{place}" for place in range(6)]
+    drawn = json.loads(found.chart.live)["datasets"]["rows"]
+    assert [row["level"] for row in drawn] == list(labels.order)
+    points = {mark for mark in re.findall(r'<path [^>]*fill="(#[0-9a-f]{6})"', found.chart.wide)}
+    assert set(LEVELS[:6]) <= points
+    text = Outline(write(folder).read_text()).text.replace("\u00a0", " ")
+    assert "PerWorker" not in text[: text.index("What was asked")]
+    assert "each(256, PerWorker(samples=128))" in text  # as the file has it
+
+
 def test_the_table_holds_the_figures(folder: Path) -> None:
     _, verdict, found = read(folder)
     assert [part.label for part in found.parts] == ["256 in all", "128 a worker"]
@@ -110,6 +129,15 @@ def test_too_few_seeds_give_no_interval_and_other_hardware_no_speed_up(tmp_path:
     _, _, found = read(few)
     assert found.parts[0].rows[1].speed_up_interval == ""
     assert "There are too few seeds for an interval." in found.method
+    assert "%" not in found.chart.caption
+    html = write(few).read_text()
+    assert "∞" not in Outline(html).text
+    assert 'class="bar"' not in html
+    text = Outline(html).text
+    assert "There are too few seeds for intervals." in text
+    assert "At least 6 seeds a level: with fewer, no pattern" in text
+    assert "own 95" not in text
+    assert "hold together" not in text
     first, *others = planted_scaling(TRUE)
     mixed = [replace(first, hardware="another CPU"), *others]
     _, _, found = read(planted_folder(tmp_path / "mixed", mixed, planted_scaling_question((1, 2, 4))))
@@ -146,7 +174,7 @@ def test_long_names_of_groups_stand_in_a_legend(tmp_path: Path) -> None:
     levels = [dict(record.level) for record in records[:2]]
     folder = planted_folder(tmp_path, records, asked | {"factors": factors, "levels": levels})
     _, verdict, found = read(folder)
-    assert [label for label, _ in found.legend] == ["256 in all, SGD(momentum=0.9)"]
+    assert list(found.legend) == [("●", "256 in all, SGD(momentum=0.9)")]
     assert " at the same batch of 256 (SGD(momentum=0.9)) [" in verdict.answer
     assert "SGD" not in found.chart.wide
 

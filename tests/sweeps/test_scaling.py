@@ -51,7 +51,9 @@ def test_it_runs_and_says_that_three_seeds_are_too_few(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     verdict = json.loads((tmp_path / "scaling-quick" / "verdict.json").read_text())
-    assert verdict["answer"].startswith("Too few seeds to tell: 2 workers trained ")
+    assert verdict["answer"].startswith("Too few seeds to tell: so far 2 workers are ")
+    assert " at the same batch of 256 (" in verdict["answer"]
+    assert " at 128 a worker (" in verdict["answer"]
     assert verdict["answer"] in done.stdout
     assert "times as fast" in done.stdout
     strong, weak = verdict["scaling"]["groups"]
@@ -64,4 +66,4 @@ def test_it_runs_and_says_that_three_seeds_are_too_few(tmp_path: Path) -> None:
         assert point["joules"] is None
     # The same batch gives the same scores, however many workers share it.
     scores = {level["label"]: level["scores"] for level in verdict["levels"]}
-    assert scores["256, 1 worker"] == pytest.approx(scores["256, 2 workers"], abs=0.01)
+    assert scores["256 in all, 1 worker"] == pytest.approx(scores["256 in all, 2 workers"], abs=0.01)
