@@ -9,7 +9,6 @@ from analysis import units
 from analysis.scaling import Scaling, ScalingGroup, ScalingPoint
 from analysis.verdict import Comparison, Interval, Verdict
 
-
 _Said = tuple[int, int, bool | None]
 """What the clause before has compared: these workers with those, and whether they were faster (True) or slower (False)."""
 

@@ -90,7 +90,7 @@ def test_a_level_has_one_name_and_one_colour_on_the_whole_page(folder: Path) -> 
     assert [row.swatch for row in rows] == [f"c{place}" for place in range(6)]
     drawn = json.loads(found.chart.live)["datasets"]["rows"]
     assert [row["level"] for row in drawn] == list(labels.order)
-    points = {mark for mark in re.findall(r'<path [^>]*fill="(#[0-9a-f]{6})"', found.chart.wide)}
+    points = set(re.findall(r'<path [^>]*fill="(#[0-9a-f]{6})"', found.chart.wide))
     assert set(LEVELS[:6]) <= points
     text = Outline(write(folder).read_text()).text.replace("\u00a0", " ")
     assert "PerWorker" not in text[: text.index("What was asked")]
