@@ -10,12 +10,14 @@ import numpy as np
 
 from analysis import units
 from analysis.ledger import Question
-from analysis.records import Scalar, Stage, Status, TrialRecord
+from analysis.records import Scalar, Stage, Status, TrialRecord, Turn
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finals:
-    """One level's finals, all at one tuned point; a final that is running, or not run yet, is simply absent.
+    """One level's finals, all at one tuned point, with the same settings before it where they change in mid-run.
+
+    A final that is running, or not run yet, is simply absent. ``stopped`` heats are those cut before their end.
 
     ``finished`` are completed with a finite score; ``diverged`` also holds a completed final whose score is absent or not
     finite; ``lost`` failed, ran out of memory, or was stopped before its end.
@@ -24,6 +26,7 @@ class Finals:
     level: Mapping[str, Scalar]
     label: str
     point: Mapping[str, Scalar]
+    earlier: tuple[Turn, ...]
     finished: Mapping[int, TrialRecord]
     scores: Mapping[int, float]
     diverged: Mapping[int, TrialRecord]
@@ -79,13 +82,13 @@ def _finals(question: Question, level: Mapping[str, Scalar], records: Sequence[T
     heats = [record for record in records if record.stage is Stage.HEAT and record.status is not Status.RUNNING]
     # A ledger without times is in the order of its ids' first lines, so the later of two equals wins.
     latest = max(enumerate(finals), key=lambda item: (item[1].started or 0.0, item[0]), default=(0, None))[1]
-    point = {} if latest is None else latest.point
+    point, earlier = ({}, ()) if latest is None else (latest.point, latest.earlier)
     metric = f"test/{question.goal.metric}"
     finished: dict[int, TrialRecord] = {}
     diverged: dict[int, TrialRecord] = {}
     lost: dict[int, TrialRecord] = {}
     for record in finals:
-        if record.point != point or record.status is Status.RUNNING:
+        if (record.point, record.earlier) != (point, earlier) or record.status is Status.RUNNING:
             continue
         for outcome in (finished, diverged, lost):
             outcome.pop(record.seed, None)  # the latest of a seed counts
@@ -100,10 +103,11 @@ def _finals(question: Question, level: Mapping[str, Scalar], records: Sequence[T
         level=level,
         label=units.level(level, question.sweep),
         point=point,
+        earlier=earlier,
         finished=finished,
         scores={seed: float(record.metrics[metric]) for seed, record in finished.items()},
         diverged=diverged,
         lost=lost,
         heats=len(heats),
-        stopped=sum(record.status is Status.STOPPED for record in heats),
+        stopped=sum(record.status is Status.STOPPED and record.until is None for record in heats),
     )

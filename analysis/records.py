@@ -6,13 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 Scalar = str | int | float | bool | None
 """What a level or a point holds: parts are written as labels such as ``SGD(momentum=0.9)``."""
 
 Row = Mapping[str, Any]
 """One epoch of a history: ``epoch``, ``step``, ``seconds`` (since the trial's start), ``lr``, and metrics by name."""
+
+
+class Turn(TypedDict):
+    """Settings that a run has left behind: the last epoch under them, and the point."""
+
+    until: int
+    point: Mapping[str, Scalar]
 
 
 class Stage(StrEnum):
@@ -62,6 +69,9 @@ class TrialRecord:
     ``metrics`` are the values at the epoch chosen on validation (``best_epoch``), such as ``val/accuracy`` and
     ``test/accuracy``. ``history`` has one row an epoch; a metric that was not measured in an epoch is absent from its row.
     ``node`` is the host name of the machine that ran it, of its first worker when there are several.
+
+    Where settings change in mid-run, ``earlier`` are those before the point's, in their order. A segment of such a run ends at
+    ``until`` and has a ``parent``, the record that it went on from: its history and cost are its own epochs alone.
     """
 
     id: str
@@ -89,6 +99,9 @@ class TrialRecord:
     started: float | None = None
     ended: float | None = None
     node: str | None = None
+    earlier: tuple[Turn, ...] = ()
+    until: int | None = None
+    parent: str | None = None
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Self:
@@ -103,11 +116,12 @@ class TrialRecord:
         for name in _COUNTS:
             if not isinstance(known.get(name, 0), int):
                 raise ValueError(f"{name} is {known[name]!r}, not a whole number")
-        for name, kind in (("level", dict), ("point", dict), ("metrics", dict), ("history", list)):
+        for name, kind in (("level", dict), ("point", dict), ("metrics", dict), ("history", list), ("earlier", list)):
             if not isinstance(known.get(name, kind()), kind):
                 raise ValueError(f"{name} is a {type(known[name]).__name__}, not a {kind.__name__}")
         known["stage"] = Stage(known["stage"])
         known["status"] = Status(known["status"])
+        known["earlier"] = tuple(known.get("earlier", ()))
         cost = known.get("cost") or {}
         known["cost"] = Cost(**{name: cost.get(name) for name in _COST_FIELDS})
         return cls(**known)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -25,7 +25,7 @@ from trainables.split import Split
 from trainables.task import Splits, Task
 from trainables.world import World, idle_parameters
 
-FORMAT = 2
+FORMAT = 3
 """Version of the state's layout."""
 
 
@@ -207,24 +207,34 @@ class Run:
             "samples": self.samples,
             "history": self.history,
             "module": self.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": [self.optimizer.state.get(parameter, {}) for parameter in self.parameters],
             "average": self.average.state() if self.average is not None else None,
             "scaler": self.scaler.state(),
             "micro_batch": self.micro_batch,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from ``state``. Raises ValueError for a state of another format."""
+        """Go on from ``state``; settings are the recipe's, whatever they were. Raises ValueError for a state of another format."""
         if state["format"] != FORMAT:
             raise ValueError(f"the checkpoint has format {state['format']}, this version reads {FORMAT}; train anew")
         self.epoch, self.step, self.samples = state["epoch"], state["step"], state["samples"]
         self.history = [dict(row) for row in state["history"]]
         self.module.load_state_dict(state["module"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self._load_optimizer(state["optimizer"])
         if self.average is not None:
             self.average.load(state["average"])
         self.scaler.load(state.get("scaler", {}))
         self.micro_batch = state.get("micro_batch", self.micro_batch)
+
+    def _load_optimizer(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Give every parameter its state; torch's own format has it by group, and groups depend on settings."""
+        place = {parameter: number for number, parameter in enumerate(self.parameters)}
+        held = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        by_group = {
+            number: states[place[parameter]] for number, parameter in enumerate(held) if states[place[parameter]]
+        }
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": by_group, "param_groups": groups})
 
 
 def _disagreements(task: Task, recipe: Recipe) -> Iterator[str]:

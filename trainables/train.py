@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from trainables import checkpoints
-from trainables.fit import Epoch, fit
+from trainables.course import WHOLE, Course, followed
+from trainables.fit import Epoch
 from trainables.hooks import hooked
 from trainables.recipe import Recipe
 from trainables.stopping import early_stopped
@@ -51,18 +52,21 @@ def train(
     splits: Splits | None = None,
     device: str | torch.device = "cpu",
     world: World | None = None,
+    course: Course = WHOLE,
 ) -> Trained:
     """Run to the end, or until ``report`` asks to stop; checkpoints lie in ``folder``, from which the same call goes on.
 
+    ``course`` is for runs whose settings change on the way; one that leaves off before the recipe's last epoch counts as stopped.
     A run that had already ended when its process died reports nothing and gives its result again. Of several workers, each with its
     ``world``, the first one reads and writes, and its report is asked; all end together and return the same.
     """
     world = world or World()
-    state = world.told(checkpoints.load(folder / checkpoints.LAST) if world.first else None)
+    state = world.told(_begun(folder, course) if world.first else None)
     history: Sequence[Mapping[str, Any]] = state["history"] if state is not None else ()
-    ending = _ended(task, recipe, history)
+    ending = _ended(task, recipe, course, history)
     if ending is None:
-        fitted = fit(task, recipe, splits=splits, device=device, state=state, world=world)
+        segments = course.segments(recipe)
+        fitted = followed(task, segments, splits=splits, device=device, state=state, world=world)
         epochs = checkpoints.checkpointed(hooked(early_stopped(fitted, recipe.stop), recipe.hooks), folder)
         with closing(epochs):
             for epoch in epochs:
@@ -71,7 +75,7 @@ def train(
                 if ending is not None:
                     break
             else:
-                ending = _ended(task, recipe, history)
+                ending = _ended(task, recipe, course, history)
     kind, reason = ending or (Ending.COMPLETED, None)
     return Trained(ending=kind, reason=reason, history=history, best_epoch=best_epoch(history, task.goal))
 
@@ -86,6 +90,12 @@ def best_epoch(history: Sequence[Mapping[str, Any]], goal: Maximise | Minimise) 
     return best[1] if best is not None else None
 
 
+def _begun(folder: Path, course: Course) -> dict[str, Any] | None:
+    """The state to go on from: the run's own, else that of the run it begins from."""
+    own = checkpoints.load(folder / checkpoints.LAST)
+    return checkpoints.load(course.begin) if own is None and course.begin is not None else own
+
+
 def _judged(epoch: Epoch, report: Report) -> tuple[Ending, str | None] | None:
     """The ending that this epoch brings, or None when the run goes on."""
     history = epoch.run.history
@@ -98,7 +108,9 @@ def _judged(epoch: Epoch, report: Report) -> tuple[Ending, str | None] | None:
     return None
 
 
-def _ended(task: Task, recipe: Recipe, history: Sequence[Mapping[str, Any]]) -> tuple[Ending, str | None] | None:
+def _ended(
+    task: Task, recipe: Recipe, course: Course, history: Sequence[Mapping[str, Any]]
+) -> tuple[Ending, str | None] | None:
     """The ending that a history already holds, or None when there is more to train."""
     if not history:
         return None
@@ -109,6 +121,8 @@ def _ended(task: Task, recipe: Recipe, history: Sequence[Mapping[str, Any]]) -> 
         return Ending.COMPLETED, None
     if recipe.stop is not None and recipe.stop.exhausted(history, task.goal):
         return Ending.COMPLETED, f"no improvement in {recipe.stop.patience} epochs"
+    if len(history) >= course.last(recipe):
+        return Ending.STOPPED, f"its segment ends at epoch {course.last(recipe)}"
     return None
 
 

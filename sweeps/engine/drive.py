@@ -38,10 +38,11 @@ def drive(
     rows = {name: history for name, history in ledgers.read_live(folder).items() if name in under_way}
     ledgers.write_live(folder, rows)
     checkpoints = folder / "checkpoints"
-    for record in known:
-        tidy(checkpoints, record)  # a crash may have come between a trial's last line and this
     earlier = _spent(known, concurrency)
     programme = Programme(sweep, known, spent=lambda: earlier + time.monotonic() - begun, concurrency=concurrency)
+    released = programme.released()
+    for record in known:
+        tidy(checkpoints, record, released)  # a crash may have come between a trial's last line and this
     book = ledgers.Ledger(folder)
     try:
         race = Race(

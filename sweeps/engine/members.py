@@ -82,7 +82,15 @@ def trained(sweep: Sweep, folder: Path, level: Finals, count: int, say: Callable
     for number in range(1, count + 1):
         fresh = sweep.seed + number
         seeds = Seeds(init=fresh, order=fresh, split=sweep.seed)
-        job = Job.of(sweep, stage=Stage.FINAL, level=level.level, point=level.point, seed=fresh, seeds=seeds)
+        job = Job.of(
+            sweep,
+            stage=Stage.FINAL,
+            level=level.level,
+            point=level.point,
+            seed=fresh,
+            seeds=seeds,
+            earlier=level.earlier,
+        )
         say(f"Training member {number} of {count} …")
         last = _trained(runner, job)
         if last["status"] != Status.COMPLETED:
@@ -194,6 +202,7 @@ def _member(sweep: Sweep, place: Path, record: TrialRecord) -> Member:
         point=record.point,
         seed=record.seed,
         seeds=sweep.final_seeds(record.seed - sweep.seed),
+        earlier=record.earlier,
     )
     if job.id != record.id:
         raise QuestionError(

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from itertools import pairwise
+from typing import Any, Self
 
-from analysis.records import Stage, Status, TrialRecord
+from analysis.records import Stage, Status, TrialRecord, Turn
 from sweeps.engine.also import best
+from sweeps.engine.asked import Asked
 from sweeps.engine.job import Job, key
+from sweeps.engine.population import Population
+from sweeps.engine.search import PBT
 from sweeps.engine.spec import Sweep
 from sweeps.engine.study import LevelStudy
 from trainables.describe import Scalar
@@ -20,10 +24,25 @@ class _Level:
     """One compared level: its study, how many heats it gets and how many were dealt to it."""
 
     values: Mapping[str, Scalar]
-    study: LevelStudy | None
+    study: LevelStudy | Population | None
     wanted: int = 0
     dealt: int = 0
     heats: dict[str, TrialRecord] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Winner:
+    """What a level sends to the finals: a point, and the settings before it where they change in mid-run."""
+
+    point: Mapping[str, Scalar]
+    earlier: tuple[Turn, ...] = ()
+
+    @classmethod
+    def of(cls, record: TrialRecord) -> Self:
+        """A heat's, without turns at which nothing changes."""
+        turns = [*record.earlier, Turn(until=0, point=record.point)]
+        changes = [turn for turn, after in pairwise(turns) if dict(turn["point"]) != dict(after["point"])]
+        return cls(point=record.point, earlier=tuple(changes))
 
 
 class Programme:
@@ -50,24 +69,25 @@ class Programme:
         self._again = [record for record in self._again if self._wanted(record)]
 
     def _level(self, values: Mapping[str, Scalar], records: list[TrialRecord]) -> _Level:
-        heats = [record for record in records if record.stage is Stage.HEAT and dict(record.level) == dict(values)]
-        if self._sweep.search is None:
+        search = self._sweep.search_of(values)
+        if search is None:
             return _Level(values, None)
-        level = _Level(
-            values,
-            LevelStudy(self._sweep, values, len(heats)),
-            wanted=self._sweep.heats(values, [record.point for record in heats]),
-            dealt=len(heats),
-        )
-        for record in heats:
-            if record.status.settled:
-                level.study.add(record)  # type: ignore[union-attr]
-                level.heats[record.id] = record
-        return level
+        heats = [record for record in records if record.stage is Stage.HEAT and dict(record.level) == dict(values)]
+        settled = {record.id: record for record in heats if record.status.settled}
+        if isinstance(search, PBT):
+            # It asks for all of its segments again, and is told at once of those that are there.
+            wanted = self._sweep.heats(values)
+            return _Level(values, Population(self._sweep, values, search), wanted=wanted, heats=settled)
+        study = LevelStudy(self._sweep, values, search, len(heats))
+        for record in settled.values():
+            study.add(record)
+        wanted = self._sweep.heats(values, [record.point for record in heats])
+        return _Level(values, study, wanted=wanted, dealt=len(heats), heats=settled)
 
     def _wanted(self, record: TrialRecord) -> bool:
-        """Whether an unsettled record is still part of the question: finals are decided anew once the heats are done."""
-        return record.stage is Stage.HEAT and key(record.level) in self._levels
+        """Whether an unsettled record is dealt as it is: finals are decided anew after the heats, segments are asked for again."""
+        level = self._levels.get(key(record.level))
+        return record.stage is Stage.HEAT and level is not None and isinstance(level.study, LevelStudy)
 
     def next(self) -> Job | None:
         """The next job, or None when there is none now; see ``done``."""
@@ -99,20 +119,24 @@ class Programme:
             if level.study is not None:
                 level.study.tell(record)
 
-    def winner(self, level: Mapping[str, Scalar]) -> Mapping[str, Scalar] | None:
-        """The point that goes to the finals; None when no heat has a value.
+    def winner(self, level: Mapping[str, Scalar]) -> Winner | None:
+        """What goes to the finals; None when no heat has a value.
 
-        It is the best completed heat's, else the best stopped one's; with a second goal the best in that one among those that are
-        close enough to the best.
+        It is the best completed heat's point, else the best stopped one's; with a second goal the best in that one among those that
+        are close enough to the best.
         """
         found = self._levels[key(level)]
         if found.study is None:
-            return found.values
+            return Winner(point=found.values)
         for status in (Status.COMPLETED, Status.STOPPED):
             heats = [record for record in found.heats.values() if record.status is status]
             if chosen := best(heats, self._sweep.task.goal, self._sweep.also):
-                return chosen.point
+                return Winner.of(chosen)
         return None
+
+    def released(self) -> list[str]:
+        """The heats, ended since the last call, whose checkpoints nothing will go on from."""
+        return [name for level in self._levels.values() if level.study is not None for name in level.study.released()]
 
     def planned(self) -> dict[str, int]:
         """Trials in all: heats and finals."""
@@ -129,26 +153,44 @@ class Programme:
             return None
         record = self._again.pop(0)
         level = self._levels[key(record.level)]
-        if level.study is not None:
+        if isinstance(level.study, LevelStudy):
             level.study.resume(record.id, record.point)
-        job = self._job(record.stage, record.level, record.point, record.seed)
-        return replace(job, number=record.number or 0)
+        return replace(self._heat(level, Asked(point=record.point)), number=record.number or 0)
 
     def _heat_next(self) -> Job | None:
-        """A heat of the level that has had the fewest; a point measured before is told to its search at once."""
-        while True:
-            wanting = [level for level in self._levels.values() if level.dealt < level.wanted]
-            level = min(wanting, key=lambda level: level.dealt, default=None)
-            if level is None or level.study is None or (level.dealt and self._budget_spent()):
+        """A heat of the level that has had the fewest; one measured before is told to its search at once."""
+        wanting = [level for level in self._levels.values() if level.dealt < level.wanted]
+        while wanting:
+            level = min(wanting, key=lambda level: level.dealt)
+            if level.study is None or (level.dealt and self._budget_spent()):
                 return None
-            point, trial = level.study.ask()
-            job = self._job(Stage.HEAT, level.values, point, self._sweep.seed)
+            asked = level.study.ask()
+            if asked is None:  # until more of its heats have ended
+                wanting.remove(level)
+                continue
+            job = self._heat(level, asked)
             level.dealt += 1
-            level.study.expect(job.id, trial)
+            level.study.expect(job.id, asked)
             if job.id in self._settled:
                 level.study.tell(self._settled[job.id])
             elif job.id not in self._live:
                 return self._numbered(job)
+            if level.dealt == level.wanted:
+                wanting.remove(level)
+        return None
+
+    def _heat(self, level: _Level, asked: Asked) -> Job:
+        return Job.of(
+            self._sweep,
+            stage=Stage.HEAT,
+            level=level.values,
+            point=asked.point,
+            seed=self._sweep.seed,
+            seeds=self._sweep.heat_seeds(),
+            earlier=asked.earlier,
+            until=asked.until,
+            parent=asked.parent,
+        )
 
     def _final_next(self) -> Job | None:
         """The next final, once the last heat is in."""
@@ -164,17 +206,24 @@ class Programme:
         So no level always runs first, on a cold worker, nor always beside the same neighbour.
         """
         winners = [(level.values, self.winner(level.values)) for level in self._levels.values()]
-        there = [(values, point) for values, point in winners if point is not None]
+        there = [(values, winner) for values, winner in winners if winner is not None]
         jobs = []
         for number in range(self._sweep.seeds):
             turn = number % max(1, len(there))
-            for values, point in there[turn:] + there[:turn]:
-                jobs.append(self._job(Stage.FINAL, values, point, self._sweep.seed + number + 1))
+            for values, winner in there[turn:] + there[:turn]:
+                seeds = self._sweep.final_seeds(number + 1)
+                jobs.append(
+                    Job.of(
+                        self._sweep,
+                        stage=Stage.FINAL,
+                        level=values,
+                        point=winner.point,
+                        seed=self._sweep.seed + number + 1,
+                        seeds=seeds,
+                        earlier=winner.earlier,
+                    )
+                )
         return [job for job in jobs if job.id not in self._settled]
-
-    def _job(self, stage: Stage, level: Mapping[str, Scalar], point: Mapping[str, Scalar], seed: int) -> Job:
-        seeds = self._sweep.heat_seeds() if stage is Stage.HEAT else self._sweep.final_seeds(seed - self._sweep.seed)
-        return Job.of(self._sweep, stage=stage, level=level, point=point, seed=seed, seeds=seeds)
 
     def _numbered(self, job: Job) -> Job:
         """The job with the next number in the order of dealing."""

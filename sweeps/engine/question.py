@@ -6,7 +6,8 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,15 @@ from analysis.redact import redact_all
 from sweeps.engine import space
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.job import key
-from sweeps.engine.ledger import LEDGER, write
+from sweeps.engine.ledger import LEDGER, claimed, write
 from sweeps.engine.machine import Machine
 from sweeps.engine.spec import DRAWN, WORKERS, Sweep
 from trainables.describe import default, plain, same
 
 FORMAT = 1
+
+LOCK = ".lock"
+"""What alone lies in a folder in which nothing has been written yet."""
 
 
 def asked(sweep: Sweep) -> dict[str, Any]:
@@ -137,9 +141,11 @@ def extended(sweep: Sweep, stored: Mapping[str, Any] | None, records: Sequence[T
     if stored is None:
         return sweep
     finals = [record.seed - sweep.seed for record in records if record.stage is Stage.FINAL and record.status.settled]
-    heats = Counter(key(record.level) for record in records if record.stage is Stage.HEAT and record.status.settled)
+    begun = [record for record in records if record.stage is Stage.HEAT and record.status.settled and not record.parent]
+    heats = Counter(key(record.level) for record in begun)
     sweep = replace(sweep, seeds=max([sweep.seeds, *finals]))
-    if sweep.search is not None and (most := max(heats.values(), default=0)) > sweep.search.trials:
+    most, trials = max(heats.values(), default=0), sweep.search.trials if sweep.search is not None else None
+    if isinstance(trials, int) and most > trials:  # numbers of trials that are compared are levels, each with its own
         sweep = replace(sweep, search=replace(sweep.search, trials=most))  # type: ignore[type-var]
     return sweep
 
@@ -161,6 +167,36 @@ def looks(sweep: Sweep, stored: Mapping[str, Any], *, answered: bool) -> dict[st
 def store(folder: Path, question: Mapping[str, Any]) -> None:
     """Write ``sweep.json``, whole, without secrets."""
     write(folder / "sweep.json", json.dumps(redact_all(question), indent=1, allow_nan=False) + "\n")
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """The folder, made where it is not there, and held for this process.
+
+    What was made goes again, with the parents made for it, when the command ends in an error or an interruption before it has
+    written anything. Raises QuestionError when the folder cannot be made, or another command is at work in it.
+    """
+    absent = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise QuestionError(f"{folder} cannot be made: {error.strerror}; name another place by --runs") from error
+    with claimed(folder):
+        try:
+            yield
+        except BaseException:
+            if folder in absent and untouched(folder):
+                (folder / LOCK).unlink()
+                for path in absent:
+                    if any(path.iterdir()):
+                        break
+                    path.rmdir()
+            raise
+
+
+def untouched(folder: Path) -> bool:
+    """True when nothing has been written into a folder, or there is none."""
+    return not folder.exists() or all(path.name == LOCK for path in folder.iterdir())
 
 
 def move_aside(folder: Path) -> Path | None:

@@ -172,7 +172,7 @@ class Race:
         self.programme.ended(record)
         for follower in self._followers:
             follower.ended(record)
-        tidy(self._checkpoints, record)
+        tidy(self._checkpoints, record, self.programme.released())
 
     def _record(
         self,
@@ -196,7 +196,7 @@ class Race:
             seed=job.seed,
             status=status,
             reason=reason,
-            epochs=last.get("epoch", 0),
+            epochs=last.get("epoch", job.begins) - job.begins,
             samples=last.get("samples", 0),
             steps=last.get("step", 0),
             metrics={k: v for k, v in best.items() if k.startswith(("train/", "val/", "test/"))},
@@ -217,6 +217,9 @@ class Race:
             started=entry.record.started if entry is not None else time.time(),
             ended=None if status is Status.RUNNING else time.time(),
             node=entry.node if entry is not None else None,
+            earlier=job.earlier,
+            until=job.until,
+            parent=job.parent,
         )
 
     def _best(self, history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -227,10 +230,9 @@ class Race:
         return next((row for row in history if row["epoch"] == chosen), {})
 
 
-def tidy(checkpoints: Path, record: TrialRecord) -> None:
-    """Keep the best weights of finals; what is under way or was lost keeps all, so that it can go on."""
-    folder = checkpoints / record.id
-    if record.status.settled and record.stage is Stage.HEAT:
-        shutil.rmtree(folder, ignore_errors=True)
-    elif record.status.settled:
-        (folder / "last.pt").unlink(missing_ok=True)
+def tidy(checkpoints: Path, record: TrialRecord, released: Iterable[str]) -> None:
+    """Keep the best weights of finals, and nothing of heats that are ``released``; what is under way or was lost keeps all."""
+    for heat in released:
+        shutil.rmtree(checkpoints / heat, ignore_errors=True)
+    if record.status.settled and record.stage is not Stage.HEAT:
+        (checkpoints / record.id / "last.pt").unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import Any
 from sweeps.engine import space
 from sweeps.engine.also import Also
 from sweeps.engine.errors import QuestionError
-from sweeps.engine.search import Domain, Search
+from sweeps.engine.search import PBT, Domain, Rivals, Search
 from sweeps.engine.stopping import EarlyStop
 from trainables import PerWorker, Recipe, Seeds, Task
 from trainables.describe import Scalar
@@ -80,7 +80,7 @@ class Sweep:
     name: str
     task: Task
     recipe: Recipe
-    search: Search | None = None
+    search: Search | PBT | Rivals | None = None
     early_stop: EarlyStop | None = None
     also: Also | None = None
     seeds: int = 8
@@ -100,9 +100,10 @@ class Sweep:
         search = self.search_of(level)
         return search.heats(self.domain(level), known) if search is not None else 0
 
-    def search_of(self, level: Mapping[str, Scalar]) -> Search | None:
+    def search_of(self, level: Mapping[str, Scalar]) -> Search | PBT | None:
         """The search of a level."""
-        return space.settled(self.search, level, SEARCH)
+        found = space.settled(self.search, level, SEARCH)
+        return found.own() if isinstance(found, Rivals) else found
 
     def domain(self, level: Mapping[str, Scalar]) -> Domain:
         """What the search of a level draws from."""
@@ -233,10 +234,16 @@ class Sweep:
             yield "early_stop is set but there is no search: finals are never stopped early; take early_stop out"
         if self.early_stop is not None and isinstance(self.recipe.epochs, int):
             yield from self.early_stop.conflicts(self.recipe.epochs)
+        if self.early_stop is not None and any(isinstance(part, PBT) for part in self._searches()):
+            yield "early_stop is set, but PBT lets its worst members go on from its best instead; take early_stop out"
         if self.also is not None:
             yield from self.also.conflicts(self.task, self.resources.gpus)
             if not searched:
                 yield "also is set but nothing is searched: it chooses among heats; take also out"
+
+    def _searches(self) -> list[Search | PBT | None]:
+        """The searches of all levels; none where they cannot be told yet."""
+        return [] if isinstance(self.search, space.Hole) else [self.search_of(level) for level in self.levels()]
 
     def _settings_conflicts(self) -> Iterator[str]:
         """What is wrong with the search's own settings, in any level."""

@@ -8,12 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from analysis.records import Status, TrialRecord
+from sweeps.engine.asked import Asked
+from sweeps.engine.search import Search
 from sweeps.engine.search.domain import suggested
 from trainables.describe import Scalar
 from trainables.seeds import derived
 
 if TYPE_CHECKING:
-    from optuna.trial import Trial, TrialState
+    from optuna.trial import TrialState
 
     from sweeps.engine.spec import Sweep
 
@@ -24,12 +26,9 @@ class LevelStudy:
     The sampler is seeded by the level and by how much is known, so that a continued search does not ask its first points again.
     """
 
-    def __init__(self, sweep: Sweep, level: Mapping[str, Scalar], known: int) -> None:
+    def __init__(self, sweep: Sweep, level: Mapping[str, Scalar], search: Search, known: int) -> None:
         import optuna
 
-        search = sweep.search_of(level)
-        if search is None:
-            raise ValueError("a sweep without a search has no study")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._domain, self._also = sweep.domain(level), sweep.also
         self._completed_only = search.completed_only
@@ -41,35 +40,36 @@ class LevelStudy:
                 self._domain, derived("search", sweep.seed, str(sorted(level.items())), known) % 2**32
             ),
         )
-        self._open: dict[str, list[Trial]] = {}
+        self._open: dict[str, list[Asked]] = {}
+        self._released: list[str] = []
         self._worst: list[float] | None = None
 
-    def ask(self) -> tuple[dict[str, Scalar], Trial]:
-        """A new point (the level's own values included) and Optuna's handle to it."""
+    def ask(self) -> Asked:
+        """A new point."""
         trial = self._study.ask()
-        return self._domain.point(partial(suggested, trial)), trial
+        return Asked(point=self._domain.point(partial(suggested, trial)), trial=trial)
 
-    def expect(self, job_id: str, trial: Trial) -> None:
-        """Remember that this trial waits for the job; several may wait for one."""
-        self._open.setdefault(job_id, []).append(trial)
+    def expect(self, job_id: str, asked: Asked) -> None:
+        """Remember that what was asked waits for the job; several may wait for one."""
+        self._open.setdefault(job_id, []).append(asked)
 
     def resume(self, job_id: str, point: Mapping[str, Scalar]) -> None:
         """Put in a point that is under way, so that the search knows it and waits for it."""
         self._study.enqueue_trial(dict(self._domain.parameters(point)))
-        _, trial = self.ask()
-        self.expect(job_id, trial)
+        self.expect(job_id, self.ask())
 
     def report(self, job_id: str, epoch: int, value: float) -> None:
         """Tell an intermediate value; values that are not finite are left out. Optuna takes none where there are two goals."""
         if math.isfinite(value) and self._also is None:
-            for trial in self._open.get(job_id, ()):
-                trial.report(value, epoch)
+            for asked in self._open.get(job_id, ()):
+                asked.trial.report(value, epoch)  # type: ignore[union-attr]
 
     def tell(self, record: TrialRecord) -> None:
         """Settle all that wait for this record; ``_outcome`` says how."""
         state, values = self._outcome(record)
-        for trial in self._open.pop(record.id, ()):
-            self._study.tell(trial, values, state=state)
+        for asked in self._open.pop(record.id, ()):
+            self._study.tell(asked.trial, values, state=state)  # type: ignore[arg-type]
+        self._release(record)
 
     def add(self, record: TrialRecord) -> None:
         """Put in a heat from the ledger, with its curve."""
@@ -86,6 +86,12 @@ class LevelStudy:
                 intermediate_values=curve if self._also is None else {},
             )
         )
+        self._release(record)
+
+    def released(self) -> list[str]:
+        """The jobs, told since the last call, whose checkpoints nothing will go on from."""
+        released, self._released = self._released, []
+        return released
 
     @property
     def size(self) -> dict[str, int]:
@@ -94,6 +100,10 @@ class LevelStudy:
         for trial in self._study.trials:
             counts[trial.state.name] = counts.get(trial.state.name, 0) + 1
         return counts
+
+    def _release(self, record: TrialRecord) -> None:
+        if record.status.settled:  # a lost one may be tried once more
+            self._released.append(record.id)
 
     def _outcome(self, record: TrialRecord) -> tuple[TrialState, list[float] | None]:
         """COMPLETE at the best value, PRUNED when stopped or diverged, FAIL when the point is not to blame.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from sweeps.engine.spec import Sweep
     from trainables import Splits
+    from trainables.course import Course
     from trainables.world import World
 
 Message = Mapping[str, Any]
@@ -28,6 +29,9 @@ Message = Mapping[str, Any]
 
 Tell = Callable[[Message], bool]
 """Hands a message to the driver; True asks the trial to stop."""
+
+SUMS = ("step", "samples", "seconds", "wall_seconds", "cpu_seconds", "gpu_seconds")
+"""What a row holds as sums since its run began."""
 
 ATTEMPTS = 2
 """How often a trial that raises is tried, going on from its checkpoint: once more heals what passes."""
@@ -62,14 +66,15 @@ class Runner:
         from trainables.slate import clean
         from trainables.train import train
 
-        sent, node, hopeless = 0, platform.node(), False
+        sent, node, hopeless = job.begins, platform.node(), False
         history: Sequence[Mapping[str, Any]] = ()
 
         def report(rows: Sequence[Mapping[str, Any]]) -> bool:
             nonlocal sent, history
             history = rows
-            fresh, sent = list(rows[sent:]), len(rows)
-            return tell({"rows": fresh, "node": node})
+            fresh, sent = _own(job, rows, sent), max(sent, len(rows))
+            # While what its parent had trained is trained anew, there is nothing to tell, and nothing to be stopped for.
+            return tell({"rows": fresh, "node": node}) if fresh else False
 
         try:
             clean(self.threads, "data", job.seeds.split)
@@ -83,6 +88,7 @@ class Runner:
                 splits=splits,
                 device=device or self._device(),
                 world=world,
+                course=self._course(job),
             )
             status, reason, error = Status(trained.ending.value), trained.reason, None
             history = trained.history
@@ -90,7 +96,7 @@ class Runner:
             status, reason, error = _failure(raised)
             hopeless = isinstance(raised, ConflictError)  # the same settings conflict again
         return {
-            "rows": list(history[sent:]),
+            "rows": _own(job, history, sent),
             "node": node,
             "hardware": hardware(device or self._device()),
             "status": status.value,
@@ -98,6 +104,18 @@ class Runner:
             "error": error,
             "hopeless": hopeless,
         }
+
+    def _course(self, job: Job) -> Course:
+        """How the run comes to the job's point."""
+        from trainables.checkpoints import LAST
+        from trainables.course import Course, Segment
+
+        before = [(turn["until"], self.sweep.resolved(turn["point"], job.seeds)) for turn in job.earlier]
+        return Course(
+            earlier=[Segment(recipe=recipe, until=until) for until, recipe in before],
+            begin=self.folder / job.parent / LAST if job.parent is not None else None,
+            until=job.until,
+        )
 
     def _splits(self, seeds: Seeds) -> Splits:
         if self.splits is None or self.splits[0] != seeds.split:
@@ -108,6 +126,15 @@ class Runner:
         import torch
 
         return torch.device("cuda" if self.sweep.resources.gpus != 0 and torch.cuda.is_available() else "cpu")
+
+
+def _own(job: Job, history: Sequence[Mapping[str, Any]], sent: int) -> list[Mapping[str, Any]]:
+    """The rows that are new, sums counted from where the job begins: what its parent did and used is the parent's."""
+    rows = list(history[sent:])
+    if not rows or not job.begins:
+        return rows
+    before = history[job.begins - 1]
+    return [{**row, **{name: row[name] - before[name] for name in SUMS if name in row}} for row in rows]
 
 
 def tried(last: Message, attempts: int) -> Message:

@@ -380,7 +380,7 @@ def test_the_study_knows_what_the_ledger_holds(tmp_path: Path) -> None:
     sweep = small()
     records = run(sweep, tmp_path)
     heats = [r for r in records if r.stage is Stage.HEAT and r.level["batch_size"] == 8]
-    study = LevelStudy(sweep, {"batch_size": 8}, len(heats))
+    study = LevelStudy(sweep, {"batch_size": 8}, TPE(trials=5), len(heats))
     for record in heats:
         study.add(record)
     counts = Counter({Status.COMPLETED: "COMPLETE", Status.STOPPED: "PRUNED"}[record.status] for record in heats)

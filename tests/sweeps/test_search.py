@@ -401,7 +401,7 @@ def test_stopped_and_diverged_heats_count_as_each_sampler_can_take_them() -> Non
             )
             for number in range(4)
         ]
-        study = LevelStudy(sweep, {}, 4 if again else 0)
+        study = LevelStudy(sweep, {}, search, 4 if again else 0)
         for job, (status, curve) in zip(jobs, outcomes, strict=True):
             ended = record(job, curve, status)
             if again:
@@ -439,11 +439,11 @@ def test_points_under_way_push_the_next_ones_apart(search: Search, many: int) ->
     known = play(sweep, quadratic, most=12)
 
     def points(seed: int, count: int) -> list[list[float]]:
-        study = LevelStudy(replace(sweep, seed=seed), {}, 12)
+        study = LevelStudy(replace(sweep, seed=seed), {}, search, 12)
         for one in known:
             study.add(one)
         holes = sweep.domain({}).holes().values()
-        asked = [study.ask()[0] for _ in range(count)]
+        asked = [study.ask().point for _ in range(count)]
         return [[to_unit(h, v) for h, v in zip(holes, point.values(), strict=True)] for point in asked]
 
     def spread(places: list[list[float]]) -> float:
@@ -472,7 +472,7 @@ def test_points_under_way_push_the_next_ones_apart(search: Search, many: int) ->
         ),
         ({"search": each(TPE(), Random())}, "search is each(TPE, Random); write search=Rivals("),
         ({"search": TPE(trials=int_range(4, 8))}, "search.trials is int_range(4, 8); a search is not searched for"),
-        ({"search": Rivals(trials=0, method=TPE())}, "Rivals trials 0 must be at least 1"),
+        ({"search": Rivals(trials=0, method=TPE())}, "TPE trials 0 must be at least 1"),
         ({"search": Rivals(method=each(*TPE_OR_CMAES)), "recipe": BRANCHED}, "CMAES needs the same holes"),
     ],
 )  # fmt: skip
