@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,9 @@ _TRIAL = {
     "started": _WHEN,
     "ended": _WHEN,
     "error": "str",
+    "parent": "str",
+    "until": "Int64",
+    "earlier": "str",
 }
 _EPOCH = {
     "id": "str",
@@ -61,8 +65,8 @@ def trials_table(records: Sequence[TrialRecord]) -> pd.DataFrame:
     """One row a trial, in the ledger's order.
 
     Beside the fixed columns: ``level.PATH`` and ``point.PATH`` for what was compared and searched, the metrics at the chosen
-    epoch by their names, ``versions.NAME``. What is unknown is missing; a column whose values differ in kind (64 and "auto") is
-    text; times are in UTC.
+    epoch by their names, ``versions.NAME``. ``earlier``, the settings before a segment's own, is JSON. What is unknown is missing; a
+    column whose values differ in kind (64 and "auto") is text; times are in UTC.
     """
     return _frame((_trial(record) for record in records), _TRIAL)
 
@@ -88,7 +92,7 @@ def write_tables(folder: Path, records: Sequence[TrialRecord]) -> list[Path]:
 def _trial(record: TrialRecord) -> dict[str, Any]:
     line = record.to_json()
     row = {name: line.get(name) for name in _TRIAL} | {f"cost.{name}": value for name, value in line["cost"].items()}
-    row["level"] = _label(record)
+    row["level"], row["earlier"] = _label(record), json.dumps(line["earlier"]) if record.earlier else None
     for group in ("level", "point", "versions"):
         row |= {f"{group}.{name}": value for name, value in line[group].items()}
     return row | _apart(line["metrics"], _TRIAL, "metrics")

@@ -99,6 +99,8 @@ class Naming:
             "regatta.number": "" if record.number is None else str(record.number),
             "regatta.status": record.status.value,
             "regatta.reason": record.reason or "",
+            "regatta.parent": record.parent or "",
+            "regatta.earlier": _course(record),
             "regatta.lane": record.lane or "",
             "regatta.hardware": record.hardware or "",
             "regatta.source": record.source or "",
@@ -112,6 +114,14 @@ class Naming:
             tags["mlflow.note.content"] = f"**{record.status.value.replace('_', ' ')}**: {record.reason or ''}{fence}"
         tags |= source_tags(self.question)
         return {name: _text(value, _TAG_WIDTH) for name, value in tags.items() if value}
+
+
+def _course(record: TrialRecord) -> str:
+    """The settings before the run's own, where they changed in mid-run; the run's parameters hold the last ones."""
+    return "; ".join(
+        f"until epoch {turn['until']}: {', '.join(f'{path} {_brief(value)}' for path, value in turn['point'].items())}"
+        for turn in record.earlier
+    )
 
 
 def rows(record: TrialRecord, history: Iterable[Row], *, after: int = 0) -> list[Metric]:

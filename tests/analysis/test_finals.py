@@ -47,6 +47,20 @@ def test_heats_are_counted_but_never_scored() -> None:
     assert level.mean == pytest.approx(0.85)
 
 
+def test_finals_of_one_point_with_other_settings_before_it_do_not_mix() -> None:
+    turn = {"until": 3, "point": {"batch_size": 8, "optimizer.lr": 0.1}}
+    old, new = final(1, score=0.99, number=1), replace(final(2, number=2), earlier=(turn,))
+    (level,) = gather(asked([8], seeds=2), [old, new])
+    assert level.earlier == (turn,)
+    assert set(level.scores) == {2}
+
+
+def test_a_segment_that_ended_where_it_should_was_not_stopped() -> None:
+    cut = planted_record(level=8, stage=Stage.HEAT, seed=0, number=1, score=0.5, status=Status.STOPPED)
+    (level,) = gather(asked([8], seeds=1), [cut, replace(cut, id="other", until=4), final(1)])
+    assert (level.heats, level.stopped) == (2, 1)
+
+
 @pytest.mark.parametrize("timed", [True, False])
 def test_only_finals_at_the_point_of_the_latest_count(timed: bool) -> None:
     old = [

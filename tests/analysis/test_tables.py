@@ -35,6 +35,14 @@ def test_a_trial_is_one_flat_row() -> None:
     assert not {"history", "metrics", "point", "cost"} & set(row)
 
 
+def test_settings_before_a_segment_s_own_are_json() -> None:
+    segment = record(parent="abc", until=8, earlier=({"until": 4, "point": {"optimizer.lr": 0.5}},))
+    table = trials_table([segment, record()])
+    assert table["earlier"].tolist()[0] == '[{"until": 4, "point": {"optimizer.lr": 0.5}}]'
+    assert (table["parent"].tolist()[0], table["until"].tolist()[0]) == ("abc", 8)
+    assert table[["earlier", "parent", "until"]].iloc[1].isna().all()
+
+
 def test_an_epoch_is_one_row_with_its_trial() -> None:
     records = planted_records({16: [0.9, 0.8], 64: [0.95, 0.94]}, heats=2)
     table = epochs_table(records)

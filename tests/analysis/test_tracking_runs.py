@@ -105,6 +105,15 @@ def test_a_levels_runs_share_a_colour_that_no_other_level_has(question: Question
     assert colours[16, Stage.FINAL] != colours[64, Stage.FINAL]
 
 
+def test_a_segment_s_run_names_the_one_before_it_and_its_settings(question: Question) -> None:
+    point = {"optimizer.lr": 0.1}
+    segment = replace(heat(point, {}), parent="abc", until=8, earlier=({"until": 4, "point": {"optimizer.lr": 0.5}},))
+    tags = Naming.of(question).tags(segment)
+    assert tags["regatta.parent"] == "abc"
+    assert tags["regatta.earlier"] == "until epoch 4: optimizer.lr 0.5"
+    assert not {"regatta.parent", "regatta.earlier"} & Naming.of(question).tags(heat(point, {})).keys()
+
+
 def test_tags_hold_no_credentials(question: Question) -> None:
     reason = "cannot read http://me:hunter2@host/data"
     record = replace(heat({}, {}), status=Status.FAILED, reason=reason, error=f"OSError: {reason}")

@@ -32,6 +32,9 @@ FILE = "~/cluster.yaml"
 OPTIONS = "--quick --trials 2 --seeds 2 --epochs 2"
 NAME = "batch_size-quick"
 
+CPUS = 2
+"""Of each machine."""
+
 CALLS = (
     "ray.rpc.NodeInfoGcsService/GetAllNodeInfo",
     "ray.rpc.NodeManagerService/GetSystemConfig",
@@ -71,6 +74,9 @@ def lab() -> Iterator[Lab]:
     cluster = yaml.safe_load((ROOT / "cluster-local.yaml").read_text())
     cluster["provider"] |= {"head_ip": HEAD[1], "worker_ips": [ip for _, ip in WORKERS]}
     cluster["auth"] |= {"ssh_user": "root"}
+    # Each would count all of the computer's processors as its own.
+    for part in ("head_start_ray_commands", "worker_start_ray_commands"):
+        cluster[part] = [line.replace("ray start", f"ray start --num-cpus={CPUS}") for line in cluster[part]]
     with rig(mount_point=SHARED, venv=VENV) as machines:
         made = Lab(rig=machines, runs=machines.shared / "runs")
         machines.laptop.run(f"printf %s {shlex.quote(yaml.safe_dump(cluster))} > {FILE}", quiet=True)
@@ -147,6 +153,17 @@ def test_the_results_are_whole(fetched: Path) -> None:
     database.close()
     assert set(runs) == {"FINISHED"}
     assert runs["FINISHED"] >= 24
+
+
+def test_the_workers_of_a_trial_train_together_across_machines(lab: Lab) -> None:
+    name, workers = "spanning", CPUS + 1
+    options = f"--quick --trials 1 --seeds 1 --epochs 1 --workers {workers} --runs {SHARED}/{name}"
+    lab.ray(f"submit {FILE} sweeps/batch_size.py -- {options}", seconds=900)
+    records = read_ledger(lab.rig.shared / name / NAME)
+    assert Counter(record.status for record in records) == {"completed": 2 * 6}
+    assert {record.lane for record in records} == {"crew"}
+    # What two machines have between them, one has not: `capacity` would have refused it, and Ray Train waited for ever.
+    assert json.loads((lab.rig.shared / name / NAME / "sweep.json").read_text())["resources"]["workers"] == workers
 
 
 def test_nothing_answers_without_the_token(lab: Lab) -> None:
