@@ -65,8 +65,8 @@ def trials_table(records: Sequence[TrialRecord]) -> pd.DataFrame:
     """One row a trial, in the ledger's order.
 
     Beside the fixed columns: ``level.PATH`` and ``point.PATH`` for what was compared and searched, the metrics at the chosen
-    epoch by their names, ``versions.NAME``. ``earlier``, the settings before a segment's own, is JSON. What is unknown is missing; a
-    column whose values differ in kind (64 and "auto") is text; times are in UTC.
+    epoch by their names, ``versions.NAME``. ``earlier``, the settings before a segment's own, is JSON. What is unknown is missing;
+    a column whose values differ in kind (64 and "auto") is text; times are in UTC.
     """
     return _frame((_trial(record) for record in records), _TRIAL)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from analysis.finals import gather, shared_seeds
-from analysis.records import Stage, Status, TrialRecord
+from analysis.records import Stage, Status, TrialRecord, Turn
 from tests.analysis.asked import asked
 from tests.planted import planted_record, planted_records
 
@@ -48,7 +48,7 @@ def test_heats_are_counted_but_never_scored() -> None:
 
 
 def test_finals_of_one_point_with_other_settings_before_it_do_not_mix() -> None:
-    turn = {"until": 3, "point": {"batch_size": 8, "optimizer.lr": 0.1}}
+    turn = Turn(until=3, point={"batch_size": 8, "optimizer.lr": 0.1})
     old, new = final(1, score=0.99, number=1), replace(final(2, number=2), earlier=(turn,))
     (level,) = gather(asked([8], seeds=2), [old, new])
     assert level.earlier == (turn,)
