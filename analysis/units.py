@@ -16,6 +16,7 @@ from analysis.verdict import Interval
 DASH = "–"
 THIN = "\u202f"
 
+_LARGE = {"cpu": "CPU", "gpu": "GPU"}
 _PER_WORKER = re.compile(r"PerWorker\(samples=(\d+)\)")
 
 _SHARES = frozenset(
@@ -195,8 +196,13 @@ def level(values: Mapping[str, Scalar], otherwise: str) -> str:
 
 
 def name(path: str) -> str:
-    """What a factor's or a hole's path is called: its last part, ``batch size`` for ``batch_size``."""
-    return path.rsplit(".", 1)[-1].replace("_", " ")
+    """What a factor's or a hole's path is called: its last part, ``batch size`` for ``batch_size``.
+
+    A place in a tuple needs the tuple's name: ``widths 0``. ``cpu`` and ``gpu`` are written large.
+    """
+    *before, last = path.split(".")
+    text = f"{before[-1]} {last}" if before and last.isdecimal() else last
+    return " ".join(_LARGE.get(word, word) for word in text.replace("_", " ").split(" "))
 
 
 def level_value(path: str, x: Scalar, beside: Mapping[str, Scalar]) -> str:

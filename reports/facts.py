@@ -9,6 +9,7 @@ from typing import Any
 from analysis import units
 from analysis.ledger import Question
 from analysis.records import TrialRecord
+from reports import front
 
 Fact = tuple[str, str]
 """A name and its value in words."""
@@ -29,6 +30,8 @@ def recipe(question: Question) -> list[Fact]:
 def searched(question: Question) -> list[Fact]:
     """The holes with their distributions, how they were searched and when a heat was stopped."""
     facts = _pairs(question.raw.get("space"))
+    also = front.named(question)
+    facts += [("second goal", also[1])] if also is not None else []
     named = (("search", "search"), ("early_stop", "early stopping"), ("trials", "heats a level"), ("budget", "budget"))
     return facts + [(name, text(question.raw[key])) for key, name in named if question.raw.get(key) is not None]
 

@@ -15,7 +15,7 @@ from analysis.ledger import Question, read_ledger, read_question
 from analysis.records import TrialRecord
 from analysis.redact import redact, redact_all
 from analysis.verdict import Verdict, bounded
-from reports import facts, figures, scaling, trials
+from reports import facts, figures, front, scaling, trials
 from reports.bundle import javascript
 from reports.effects import differences, speeds
 from reports.labels import Labels
@@ -41,9 +41,9 @@ def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict,
     labels = Labels.of(question, records, verdict)
     learning = figures.learning(question, records, labels)
     search = figures.search(question, records, labels)
-    scaled = scaling.section(question, verdict, labels)
+    scaled, traded = scaling.section(question, verdict, labels), front.section(question, records, labels)
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    scripts = [javascript(), script] if learning or search or scaled else [script]
+    scripts = [javascript(), script] if learning or search or scaled or traded else [script]
     style = _style()
     return (
         _environment()
@@ -63,6 +63,8 @@ def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict,
             smallest_gap=_gap(verdict),
             tally=tally(question, records),
             scaling=scaled,
+            front=traded,
+            also=front.named(question),
             levels=level_table(verdict, labels),
             sought=question.raw.get("trials") != 0,
             against_best=differences(verdict, labels, best_only=True),

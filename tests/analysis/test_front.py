@@ -89,6 +89,6 @@ def test_costs_are_written_with_their_units() -> None:
     (said,) = trade(GOAL, Goal(metric="loss", mode="min"), [replace(points[0], second=0.25)])
     assert said.endswith("at 0.2500")
     assert trade(GOAL, Goal(metric="gpu_seconds", mode="min"), []) == [
-        "no heat that ran to its end has a value for gpu seconds, so that goal chose nothing"
+        "no heat that ran to its end has a value for GPU seconds, so that goal chose nothing"
     ]
     assert trade(GOAL, GOAL, [replace(points[0], chosen=False)]) == []

@@ -176,6 +176,9 @@ def test_a_label_reads_back_as_its_number(x: float) -> None:
 def test_names_are_the_last_part_of_a_path() -> None:
     assert units.name("batch_size") == "batch size"
     assert units.name("optimizer.weight_decay") == "weight decay"
+    assert units.name("model.widths.0") == "widths 0"
+    assert units.name("cpu_seconds") == "CPU seconds"
+    assert units.name("precision") == "precision"
 
 
 def test_a_level_says_whose_its_batch_is_and_a_label_reads_like_words() -> None:
