@@ -173,6 +173,7 @@ def _result(level: Finals, group: int, goal: Goal, *, timed: bool, confidence: f
         cost_to_target=cost_to_target(level, goal, timed=timed, confidence=confidence),
         heats=level.heats,
         stopped=level.stopped,
+        earlier=level.earlier,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from analysis.ledger import Goal
-from analysis.records import Scalar
+from analysis.records import Scalar, Turn
 
 if TYPE_CHECKING:
     from analysis.front import FrontPoint
@@ -40,7 +40,7 @@ class CostToTarget:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LevelResult:
-    """One compared level: its tuned point and how its finals went.
+    """One compared level: its tuned point, with the settings ``earlier`` in the run where they change, and how its finals went.
 
     ``scores`` are the judged test values by seed, None for a final that diverged or was lost. ``mean`` and ``interval`` are over
     the finals that finished; ``interval`` is this level's own, not simultaneous.
@@ -59,6 +59,7 @@ class LevelResult:
     cost_to_target: CostToTarget | None
     heats: int = 0
     stopped: int = 0
+    earlier: Sequence[Turn] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

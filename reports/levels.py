@@ -72,9 +72,7 @@ def _row(level: LevelResult, metric: str, labels: Labels, scale: Axis | None, *,
         first=first,
         label=level.label,
         swatch=swatch(labels.place(level.label)),
-        point=[
-            (units.name(path), path, brief(value)) for path, value in level.point.items() if path not in level.level
-        ],
+        point=[_setting(level, path) for path in level.point if path not in level.level],
         mean=units.value(level.mean, metric, spread=spread),
         interval=units.interval(level.interval, lambda x: units.number(x, metric, spread=spread))
         or (without if level.mean is not None else ""),
@@ -88,6 +86,17 @@ def _row(level: LevelResult, metric: str, labels: Labels, scale: Axis | None, *,
         heats=level.heats,
         stopped=level.stopped,
     )
+
+
+def _setting(level: LevelResult, path: str) -> tuple[str, str, str]:
+    """Short name, path and value of a tuned setting; one that changes in mid-run as ``0.01 → 0.004``, with its epochs."""
+    turns = [(turn["until"], turn["point"].get(path)) for turn in level.earlier]
+    values = [*(value for _, value in turns), level.point[path]]
+    kept = [turn for turn, after in zip(turns, values[1:], strict=True) if turn[1] != after]
+    if not kept:
+        return units.name(path), path, brief(values[-1])
+    course = " → ".join(brief(value) for value in (*(value for _, value in kept), values[-1]))
+    return units.name(path), f"{path}, changed after epoch {', '.join(str(until) for until, _ in kept)}", course
 
 
 def _cost(cost: CostToTarget | None) -> tuple[str, str, str]:

@@ -12,7 +12,7 @@ import pytest
 
 from analysis.judge import judge
 from analysis.ledger import read_ledger, read_question
-from analysis.records import Status
+from analysis.records import Status, Turn
 from reports import page as pages
 from reports.page import render, write
 from reports.policy import digest
@@ -155,6 +155,20 @@ def test_a_sweep_under_way_says_so_and_counts_its_live_epochs(tmp_path: Path) ->
     cells = re.search(rf"{running.id} 64 final running (.*?) What was asked", text)
     assert cells is not None
     assert " 3 " in cells.group(1)
+
+
+def test_a_setting_that_changes_in_mid_run_is_shown_with_its_course(tmp_path: Path) -> None:
+    turns = tuple(
+        Turn(until=until, point={"batch_size": 64, "optimizer.lr": rate, "clip.norm": 1.0})
+        for until, rate in ((2, 0.5), (4, 0.25))
+    )
+    records = [
+        replace(one, point={**one.point, "clip.norm": 1.0}, earlier=turns) if one.stage == "final" else one
+        for one in planted_records({64: six_levels()[64]})
+    ]
+    html = write(planted_folder(tmp_path / "s", records, planted_question([64], seeds=8))).read_text()
+    assert 'title="optimizer.lr, changed after epoch 2, 4"><i>lr</i> 0.5 → 0.25 → 1e-3</span>' in html
+    assert 'title="clip.norm"><i>norm</i> 1</span>' in html
 
 
 @pytest.mark.parametrize("finals", [0, 3])
