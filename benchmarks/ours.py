@@ -124,7 +124,7 @@ def raced(sweep: Sweep, marks: Path, scratch: Path, *, trials: int, tracked: boo
     solo.start(sweep.resources)
     table = LiveTable(
         levels=["trial_cost"],
-        heats_per_level=sweep.trials,
+        heats=[sweep.trials],
         seeds=sweep.seeds,
         epochs=sweep.recipe.epochs,
         metric=sweep.task.goal.metric,

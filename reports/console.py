@@ -34,23 +34,29 @@ def plan(
     task: str,
     goal: str,
     levels: Sequence[str],
-    heats_per_level: int,
+    heats: Sequence[int],
+    heat_epochs: int,
     seeds: int,
     epochs: int,
     concurrency: int,
     seconds: float | None,
     measured: bool,
+    lane: str = "",
+    room: str = "",
+    budget: str = "",
     differences: Sequence[tuple[str, str]] = (),
     done: int = 0,
     console: Console | None = None,
 ) -> None:
     """What will be run: trials, epochs and about how long; ``done`` trials are there from an earlier command.
 
-    ``differences`` are the settings in which the recipe departs from the defaults. ``seconds`` is the estimate for what is
-    left, None where there is none; ``measured`` when trials stand behind it.
+    ``heats`` are those of each level, the longest of ``heat_epochs``. ``lane``, ``room`` and ``budget`` say how trials are
+    executed, how many at once and why, and how long; empty where there is nothing to say. ``differences`` are the settings in
+    which the recipe departs from the defaults. ``seconds`` is the estimate for what is left, None where there is none;
+    ``measured`` when trials stand behind it.
     """
     console = console or Console()
-    heats, finals = len(levels) * heats_per_level, len(levels) * seeds
+    trials = sum(heats) + len(levels) * seeds
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -58,12 +64,16 @@ def plan(
     if differences:
         grid.add_row("recipe", Text(", ".join(f"{name} {value}" for name, value in differences)))
     grid.add_row("levels", Text(("; " if any("," in label for label in levels) else ", ").join(levels)))
-    if heats:
-        grid.add_row("heats", f"{heats} = {len(levels)} x {heats_per_level}, up to {epochs} epochs each")
-    grid.add_row("finals", f"{finals} = {len(levels)} x {seeds} seeds, {epochs} epochs each")
+    if any(heats):
+        sum_of = f"{len(heats)} x {heats[0]}" if len(set(heats)) == 1 else " + ".join(map(str, heats))
+        grid.add_row("heats", f"{sum(heats)} = {sum_of}, up to {heat_epochs} epochs each")
+    grid.add_row("finals", f"{len(levels) * seeds} = {len(levels)} x {seeds} seeds, {epochs} epochs each")
     if done:
-        grid.add_row("there already", f"{done} of {heats + finals} trials")
-    grid.add_row("time", _time(seconds, concurrency=concurrency, measured=measured, left=heats + finals - done))
+        grid.add_row("there already", f"{done} of {trials} trials")
+    for name, words in (("lane", lane), ("room", room), ("budget", budget)):
+        if words:
+            grid.add_row(name, Text(words))
+    grid.add_row("time", _time(seconds, concurrency=concurrency, measured=measured, left=trials - done))
     console.print(Text(sweep, style="bold"))
     console.print(grid)
     console.print()
@@ -124,8 +134,8 @@ def _scaling(verdict: Verdict) -> Table | None:
 def _where(links: Links | None) -> list[tuple[str, str]]:
     if links is None:
         return []
-    named = (("mlflow", links.command), ("trials", links.url), ("compared", links.compare_url))
-    return [(name, value) for name, value in named if value]
+    # The comparison's address holds ten ids, four lines of them: it stands on the page, as a link.
+    return [(name, value) for name, value in (("mlflow", links.command), ("trials", links.url)) if value]
 
 
 class LiveTable:
@@ -133,14 +143,14 @@ class LiveTable:
 
     Call ``already`` with the ledger first when a sweep goes on, then ``started``, ``reported``, ``ended`` as trials tell,
     and ``close`` in any case, also after an interruption: it gives the terminal back. Without a terminal a plain line
-    is printed every few seconds, and when a stage is complete. ``levels`` are labels in order.
+    is printed every few seconds, and when a stage is complete. ``levels`` are labels in order, ``heats`` are those of each.
     """
 
     def __init__(
         self,
         *,
         levels: Sequence[str],
-        heats_per_level: int,
+        heats: Sequence[int],
         seeds: int,
         epochs: int,
         metric: str,
@@ -149,8 +159,9 @@ class LiveTable:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._progress = Progress(
-            levels=levels, heats_per_level=heats_per_level, seeds=seeds, epochs=epochs, metric=metric, mode=mode
+            levels=levels, heats_per_level=max(heats), seeds=seeds, epochs=epochs, metric=metric, mode=mode
         )
+        self._heats = dict(zip(levels, heats, strict=True))
         self._metric = metric
         self._clock = clock
         self._begun = clock()
@@ -226,16 +237,18 @@ class LiveTable:
 
     def _reached(self) -> list[str]:
         stages = ((Stage.HEAT, "all heats are done"), (Stage.FINAL, "all finals are done"))
-        return [words for stage, words in stages if self._progress.done(stage) >= self._progress.planned(stage) > 0]
+        return [words for stage, words in stages if self._progress.done(stage) >= self._planned(stage) > 0]
+
+    def _planned(self, stage: Stage) -> int:
+        """Trials of this stage over all levels."""
+        return sum(self._heats.values()) if stage is Stage.HEAT else self._progress.planned(stage)
 
     def _line(self, now: float) -> str:
         progress = self._progress
-        heats = (
-            f"heats {progress.done(Stage.HEAT)}/{progress.planned(Stage.HEAT)}" if progress.planned(Stage.HEAT) else ""
-        )
+        heats = f"heats {progress.done(Stage.HEAT)}/{self._planned(Stage.HEAT)}" if self._planned(Stage.HEAT) else ""
         parts = [
             heats,
-            f"finals {progress.done(Stage.FINAL)}/{progress.planned(Stage.FINAL)}",
+            f"finals {progress.done(Stage.FINAL)}/{self._planned(Stage.FINAL)}",
             f"{progress.running} running",
         ]
         best = progress.best()
@@ -255,7 +268,7 @@ class LiveTable:
             now = self._clock()
             standings = self._progress.standings()
             done = sum(self._progress.done(stage) for stage in (Stage.HEAT, Stage.FINAL))
-            planned = sum(self._progress.planned(stage) for stage in (Stage.HEAT, Stage.FINAL))
+            planned = sum(self._planned(stage) for stage in (Stage.HEAT, Stage.FINAL))
             to_go = self._to_go(now)
             running = self._progress.running
         bar = Table.grid(padding=(0, 2), expand=False)
@@ -271,7 +284,7 @@ class LiveTable:
     def _levels(self, standings: Sequence[Standing]) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         table.add_column("level", overflow="ellipsis", no_wrap=True, max_width=32)
-        sought = self._progress.planned(Stage.HEAT) > 0
+        sought = self._planned(Stage.HEAT) > 0
         for name in (*(("heats", "stopped") if sought else ()), "running", f"best val {self._metric}", "finals"):
             table.add_column(name, justify="right", no_wrap=True)
         troubled = any(standing.diverged or standing.lost for standing in standings)
@@ -282,7 +295,7 @@ class LiveTable:
             leads = best is not None and standing.label == best.label
             cells: list[Text | str] = [
                 Text(standing.label, style="bold" if leads else ""),
-                *([f"{standing.heats}/{self._progress.heats_per_level}"] if sought else []),
+                *([f"{standing.heats}/{self._heats.get(standing.label, 0)}"] if sought else []),
                 *([f"{standing.stopped}" if standing.stopped else ""] if sought else []),
                 f"{standing.running}" if standing.running else "",
                 Text(units.value(standing.best, self._metric) if standing.best is not None else "", "bold" * leads),

@@ -6,8 +6,10 @@ python -m sweeps.ensemble sweeps/batch_size.py --train 5
 from __future__ import annotations
 
 import argparse
+import glob
 import importlib.util
 import json
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -33,6 +35,9 @@ ANSWERED, WRONG, INTERRUPTED = 0, 2, 3
 NUMBERS, DIAGRAM = "ensemble.json", "reliability.png"
 """What is written into the sweep's folder."""
 
+SWEEP = "sweep.json"
+"""The file by which a sweep's folder is known."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build the ensemble, print table and answer, write the diagram; the exit status comes back."""
@@ -40,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own, rest = _parser().parse_known_args(given)
     options = command_line.read(rest, program=f"python -m sweeps.ensemble {own.script}", description=__doc__)
     try:
-        return _answer(options.question(_declared(Path(own.script))), options, own)
+        return _answer(_declared(Path(own.script)), options, own, rest)
     except (QuestionError, ConflictError) as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
@@ -51,17 +56,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return WRONG
 
 
-def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace) -> int:
+def _answer(declared: Sweep, options: command_line.Options, own: argparse.Namespace, given: Sequence[str]) -> int:
     from analysis.ledger import FolderError, read_ledger, read_question
 
     if options.fresh or options.dry_run:
         raise QuestionError("--fresh and --dry-run are for the sweep itself; leave them out here")
+    sweep = options.question(declared)
     sweep.check()
     folder = options.runs / sweep.name
+    if not (folder / SWEEP).exists():
+        raise QuestionError(_absent(folder, declared.name, shlex.join(["python", own.script, *given])))
     try:
         question, records = read_question(folder), read_ledger(folder)
     except FolderError as error:
-        raise QuestionError(f"{error}; run `python {own.script}` first") from error
+        raise QuestionError(str(error)) from error
     from rich.console import Console
 
     from analysis.finals import gather
@@ -86,6 +94,16 @@ def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace
     Console().print(_table(found))
     print(f"{sentence(level.label, found, answers.left_out)}\ndiagram: {folder / DIAGRAM}\nnumbers: {folder / NUMBERS}")
     return ANSWERED
+
+
+def _absent(folder: Path, name: str, command: str) -> str:
+    """Why there is nothing to answer from, the command that would make it, and what else there is of this sweep."""
+    others = sorted(f"{path.parent}" for path in folder.parent.glob(f"{glob.escape(name)}*/{SWEEP}"))
+    there = f"; what there is: {', '.join(others)}" if others else ""
+    return (
+        f"{folder} holds no sweep{there}. Run `{command}` first, or name place and form of the run by the options "
+        "that it had: --runs, --quick, --task, --data"
+    )
 
 
 def _chosen(levels: dict[str, Finals], ranked: Sequence[str], asked: str | None) -> Finals:

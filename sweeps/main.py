@@ -8,30 +8,29 @@ import signal
 import sys
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps import options as command_line
-from sweeps.engine import cluster, job, ledger, nodes, question, rehearsal
+from sweeps import plan, remarks
+from sweeps.engine import cluster, nodes, question, rehearsal
 from sweeps.engine.drive import drive, finished
 from sweeps.engine.edges import edges
 from sweeps.engine.errors import QuestionError
-from sweeps.engine.estimate import estimate
 from sweeps.engine.lanes import solo
 from sweeps.engine.lanes.choice import lane_of
 from sweeps.engine.machine import Machine, one_root
 from sweeps.engine.race import Follower
-from sweeps.engine.spec import Sweep
+from sweeps.engine.room import room
+from sweeps.engine.spec import Resources, Sweep
 from sweeps.engine.watchdog import StalledError, Watchdog
 from trainables import ConflictError
 
 if TYPE_CHECKING:
-    from analysis.records import TrialRecord
     from analysis.tracking import Tracker
 
 ANSWERED, WITH_LOSSES, WRONG, INTERRUPTED = 0, 1, 2, 3
@@ -66,7 +65,10 @@ def main(sweep: Sweep, argv: Sequence[str] | None = None) -> None:
 
 
 def _answer(sweep: Sweep, options: command_line.Options) -> int:
-    """Check everything, run what is missing, write and say the answer; the exit status comes back."""
+    """Check everything, run what is missing, write and say the answer; the exit status comes back.
+
+    What is wrong with the command itself is said first, then what the machine lacks, then what the folder holds against it.
+    """
     from analysis.ledger import FolderError, read_ledger
     from analysis.tracking import TrackingError, check
 
@@ -76,55 +78,91 @@ def _answer(sweep: Sweep, options: command_line.Options) -> int:
     sweep.check()
     folder = options.runs / sweep.name
     try:
+        place = room(sweep) if options.fresh or not _done(sweep, folder) else None
         if not options.fresh:
             sweep = question.extended(sweep, question.match(folder, sweep), read_ledger(folder))
-        _show_plan(sweep, folder, [] if options.fresh else read_ledger(folder))
+        plan.show(sweep, folder, [] if options.fresh else read_ledger(folder), place)
         if options.dry_run:
             return ANSWERED
         uri = _tracking_uri(options)
         _say("Trying a first step of each model …")
         check(uri)
         rehearsal.rehearse(sweep)
-        if options.fresh:
-            _move_aside(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise QuestionError(f"{folder} cannot be made: {error.strerror}; name another place by --runs") from error
-        with ledger.claimed(folder):
-            return _race(sweep, folder, uri)
+        with question.held(folder), _launched(sweep, folder, fresh=options.fresh) as launched:
+            if not options.fresh or question.untouched(folder):
+                return _race(sweep, folder, uri, launched)
+            # Not before all that could refuse the sweep has been asked.
+            _say(f"The earlier run is kept in {question.move_aside(folder)}")
+            with question.held(folder):
+                return _race(sweep, folder, uri, launched)
     except (FolderError, TrackingError) as error:
         raise QuestionError(str(error)) from error
 
 
-def _race(sweep: Sweep, folder: Path, uri: str) -> int:
-    """Everything that starts processes and writes results."""
-    from analysis.ledger import read_ledger, read_question
-    from analysis.tracking import Tracker
-    from reports.console import LiveTable
+def _done(sweep: Sweep, folder: Path) -> bool:
+    """True when the folder holds all that the sweep asks for; never for the folder of another question."""
+    from analysis.ledger import FolderError, read_ledger
 
-    known = read_ledger(folder)
-    lane = lane_of(sweep)
-    done = finished(sweep, known)
-    resources, concurrency, gpus = sweep.resources, 1, []
-    if lane != "local" and not done:
-        _say("Starting Ray …")
-        resources, fit = solo.start(replace(sweep.resources, workers=sweep.most_workers))
+    try:
+        stored, known = question.match(folder, sweep), read_ledger(folder)
+    except (QuestionError, FolderError):
+        return False
+    return stored is not None and finished(question.extended(sweep, stored, known), known)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Launched:
+    """Where trials are run: what each takes, how many at once, and what kinds of GPU there are; ``done`` when none is left."""
+
+    done: bool
+    resources: Resources
+    concurrency: int = 1
+    gpus: Sequence[str] = ()
+
+
+@contextmanager
+def _launched(sweep: Sweep, folder: Path, *, fresh: bool) -> Iterator[_Launched]:
+    """Ray and its nodes where the lane needs them and anything is left to run; they are left at the end.
+
+    Raises QuestionError for what only a cluster that was joined can say: no room, other code, another folder.
+    """
+    from analysis.ledger import read_ledger
+
+    done = not fresh and finished(sweep, read_ledger(folder))
+    if done or lane_of(sweep) == "local":
+        yield _Launched(done=done, resources=sweep.resources)
+        return
+    _say("Starting Ray …")
+    try:
+        largest, fit = solo.start(replace(sweep.resources, workers=sweep.most_workers))
         if fit.note:
             _say(fit.note)
-        resources = replace(resources, workers=sweep.resources.workers)
-        concurrency = 1 if sweep.compares_workers else fit.concurrency  # or seconds could not be compared
         _heed_sigterm()  # Ray has put a handler of its own there
         nodes.agree(folder, question.files(sweep))
-        gpus = cluster.gpus(cluster.here()) if resources.gpus else []
-    sweep = replace(sweep, resources=resources)
-    machine = Machine.here(_script(), gpus)
+        yield _Launched(
+            done=False,
+            resources=replace(largest, workers=sweep.resources.workers),
+            concurrency=1 if sweep.compares_workers else fit.concurrency,  # or seconds could not be compared
+            gpus=cluster.gpus(cluster.here()) if largest.gpus else [],
+        )
+    finally:
+        solo.stop()
+
+
+def _race(sweep: Sweep, folder: Path, uri: str, launched: _Launched) -> int:
+    """Run what is missing, and write results; the folder must be held."""
+    from analysis.ledger import read_ledger, read_question
+    from analysis.tracking import Tracker
+
+    known = read_ledger(folder)
+    sweep = replace(sweep, resources=launched.resources)
+    machine = Machine.here(_script(), launched.gpus)
     stored = question.read(folder) or {}
     if known and stored.get("source") != machine.source:
         _say("The code has changed since the trials that are there; they are kept. Add --fresh to measure them anew.")
-    course = {"lane": lane, "concurrency": concurrency, "threads": resources.cpus}
+    course = {"lane": lane_of(sweep), "concurrency": launched.concurrency, "threads": sweep.resources.cpus}
     # Where nothing is run, what the folder says of the run that was stays true.
-    kept = ("source", "versions", "hardware", *course) if done else ()
+    kept = ("source", "versions", "hardware", *course) if launched.done else ()
     question.store(
         folder,
         question.described(sweep, machine)
@@ -136,24 +174,31 @@ def _race(sweep: Sweep, folder: Path, uri: str) -> int:
     tracker = Tracker(uri=uri, question=read_question(folder))
     try:
         tracker.sync(known)
-        if not done:
-            table = LiveTable(
-                levels=_labels(sweep),
-                heats_per_level=sweep.trials,
-                seeds=sweep.seeds,
-                epochs=sweep.recipe.epochs,
-                metric=sweep.task.goal.metric,
-                mode=sweep.task.goal.mode,
-            )
-            with table, _watched(lane, table.note) as watchdogs:
-                table.already(known)
-                followers: list[Follower] = [table, tracker, *watchdogs]
-                drive(sweep, folder, lane=lane, concurrency=concurrency, machine=machine, followers=followers)
+        if not launched.done:
+            _run(sweep, folder, launched, machine, tracker)
         return _conclude(sweep, folder, tracker)
     finally:
         tracker.close()
-        if lane != "local" and not done:
-            solo.stop()
+
+
+def _run(sweep: Sweep, folder: Path, launched: _Launched, machine: Machine, tracker: Tracker) -> None:
+    """The trials that are missing, with a table of them."""
+    from analysis.ledger import read_ledger
+    from reports.console import LiveTable
+
+    table = LiveTable(
+        levels=plan.labels(sweep),
+        heats=[sweep.heats(level) for level in sweep.levels()],
+        seeds=sweep.seeds,
+        epochs=sweep.recipe.epochs,
+        metric=sweep.task.goal.metric,
+        mode=sweep.task.goal.mode,
+    )
+    lane = lane_of(sweep)
+    with table, _watched(lane, table.note) as watchdogs:
+        table.already(read_ledger(folder))
+        followers: list[Follower] = [table, tracker, *watchdogs]
+        drive(sweep, folder, lane=lane, concurrency=launched.concurrency, machine=machine, followers=followers)
 
 
 @contextmanager
@@ -183,86 +228,14 @@ def _conclude(sweep: Sweep, folder: Path, tracker: Tracker) -> int:
     verdict = judge(read_question(folder), records)
     links = tracker.finish(folder, verdict)
     console.answer(verdict, report=report, links=links)
-    for line in [*_short_searches(sweep, records), *edges(sweep, records), *_failures(records)]:
+    for line in [*remarks.short_searches(sweep, records), *edges(sweep, records), *remarks.failures(records)]:
         _say(line)
-    return WITH_LOSSES if _losses(sweep, records) else ANSWERED
-
-
-def _short_searches(sweep: Sweep, records: Sequence[TrialRecord]) -> list[str]:
-    """Whether the budget closed the search early."""
-    heats = Counter(job.key(record.level) for record in records if record.stage == "heat")
-    fewest, most = min(heats.values(), default=0), max(heats.values(), default=0)
-    if sweep.budget_seconds is None or fewest >= sweep.trials:
-        return []
-    return [
-        f"The budget closed the search at {fewest} to {most} of {sweep.trials} heats a level; without it the rest is run."
-    ]
-
-
-def _failures(records: Sequence[TrialRecord]) -> list[str]:
-    """What failed and why, the most frequent reasons first."""
-    reasons = Counter(record.reason or record.status.value for record in records if record.status.lost)
-    lines = [f"{count} trial{'s' if count > 1 else ''} failed: {reason}" for reason, count in reasons.most_common(3)]
-    more = len(reasons) - 3
-    return lines + ([f"… and {more} other reasons; the page has them all"] if more > 0 else [])
-
-
-def _losses(sweep: Sweep, records: Sequence[TrialRecord]) -> bool:
-    """True when a trial failed, or a final that was planned is not there."""
-    if any(record.status.lost for record in records):
-        return True
-    for level in sweep.levels():
-        own = [record for record in records if dict(record.level) == level and record.status.settled]
-        finals = {record.seed for record in own if record.stage == "final"}
-        # A level whose heats all diverged has no point to send to the finals, and that is its answer.
-        hopeless = bool(own) and all(record.status == "diverged" for record in own)
-        if len(finals) < sweep.seeds and not hopeless:
-            return True
-    return False
-
-
-def _show_plan(sweep: Sweep, folder: Path, known: Sequence[TrialRecord]) -> None:
-    """What will be run and about how long; what is there already is said."""
-    from analysis import units
-    from reports import console
-
-    goal = sweep.task.goal
-    one = sweep.lane == "local" or sweep.compares_workers
-    concurrency = 1 if one else max(1, len(os.sched_getaffinity(0)) // (sweep.resources.cpus * sweep.most_workers))
-    left = estimate(sweep, known, concurrency=concurrency)
-    reach = f", {units.target(goal.target, goal.metric)} counts as reached" if goal.target is not None else ""
-    console.plan(
-        sweep=f"{sweep.name} in {folder}",
-        task=sweep.task.name,
-        goal=f"{'highest' if goal.mode == 'max' else 'lowest'} {goal.metric}{reach}",
-        levels=_labels(sweep),
-        heats_per_level=sweep.trials,
-        seeds=sweep.seeds,
-        epochs=sweep.recipe.epochs,
-        concurrency=concurrency,
-        seconds=left.seconds,
-        measured=left.measured,
-        differences=[(entry["path"], entry["value"]) for entry in question.differences(sweep)],
-        done=sum(record.status.settled for record in known),
-    )
-
-
-def _labels(sweep: Sweep) -> list[str]:
-    """The levels as tables name them."""
-    from analysis import units
-
-    return [units.level(level, sweep.name) for level in sweep.levels()]
+    return WITH_LOSSES if remarks.losses(sweep, records) else ANSWERED
 
 
 def _say(text: str) -> None:
     """A line about something that takes seconds."""
     print(text, flush=True)
-
-
-def _move_aside(folder: Path) -> None:
-    if folder.exists():
-        with ledger.claimed(folder):
-            _say(f"The earlier run is kept in {question.move_aside(folder)}")
 
 
 def _tracking_uri(options: command_line.Options) -> str:

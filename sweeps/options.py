@@ -13,8 +13,8 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sweeps.engine import space
 from sweeps.engine.errors import QuestionError
-from sweeps.engine.space import each
 from sweeps.engine.spec import LANES, Sweep
 from trainables import Task
 
@@ -49,9 +49,7 @@ class Options:
         if self.epochs is not None:
             changes["recipe"] = replace(sweep.recipe, epochs=self.epochs)
         if self.trials is not None:
-            if sweep.search is None:
-                raise QuestionError(f"--trials {self.trials}: this sweep has nothing to search; leave the option out")
-            changes["search"] = replace(sweep.search, trials=self.trials)  # type: ignore[type-var]
+            changes["search"] = self._search(sweep, self.trials)
         if self.workers is not None:
             changes["resources"] = replace(sweep.resources, workers=self._workers(sweep, self.workers))
         if self.seeds is not None:
@@ -59,15 +57,33 @@ class Options:
         if self.lane is not None:
             changes["lane"] = self.lane
         if self.budget is not None:
+            if sweep.search is None:
+                raise QuestionError(
+                    "--budget closes searches, and this sweep has nothing to search; leave the option out"
+                )
             changes["budget_seconds"] = self.budget
         return replace(sweep, **changes)
+
+    def _search(self, sweep: Sweep, trials: int) -> Any:
+        """The sweep's search with so many trials a level."""
+        search = sweep.search
+        if search is None:
+            raise QuestionError(f"--trials {trials}: this sweep has nothing to search; leave the option out")
+        if isinstance(search, space.Hole):
+            return search  # which the sweep's check refuses, in words
+        if isinstance(search.trials, space.Hole):
+            raise QuestionError(
+                f"--trials {trials}: this sweep compares numbers of trials, {space.describe(search.trials)}; "
+                "leave the option out, or change the file"
+            )
+        return replace(search, trials=trials)  # type: ignore[type-var]
 
     def _workers(self, sweep: Sweep, most: int) -> int:
         """This many workers a trial; a sweep that compares numbers of workers takes 1, 2, 4, … up to it."""
         if not sweep.compares_workers:
             return most
         counts: list[int] = [2**power for power in range(most.bit_length())]
-        return each(*dict.fromkeys([*counts, most]))
+        return space.each(*dict.fromkeys([*counts, most]))
 
     def _task(self, task: Task) -> Task:
         if self.task is not None:
@@ -127,7 +143,7 @@ def read(argv: Sequence[str], *, program: str, description: str | None) -> Optio
     )
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow server or store (default: sqlite, mlflow.db)")
     parser.add_argument(
-        "--task", metavar="MODULE:NAME", help="another task, such as trainables.tasks:table or mine:task"
+        "--task", metavar="MODULE:NAME", help=f"another task: {shipped()}, or one of your own, such as mine:task"
     )
     parser.add_argument("--data", metavar="PATH", help="the file that the task reads")
     parser.add_argument(
@@ -141,19 +157,28 @@ def read(argv: Sequence[str], *, program: str, description: str | None) -> Optio
         "--budget",
         type=duration,
         metavar="TIME",
-        help="wall time, such as 90s, 10m or 2h30m; keeps back what the finals need",
+        help="wall time with its unit, such as 90s, 10m or 2h30m; closes the searches in time for the finals",
     )
     return Options(**vars(parser.parse_args(argv)))
 
 
 def duration(text: str) -> float:
-    """Seconds of ``90s``, ``10m``, ``2h30m`` or plain seconds. Raises argparse.ArgumentTypeError for anything else."""
-    matched = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
-    hours, minutes, seconds = matched.groups() if matched is not None else (None, None, None)
-    total = 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds or 0)
-    if total <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time above zero; write 90s, 10m or 2h30m")
-    return total
+    """Seconds of ``90s``, ``10m``, ``1.5h`` or ``2h30m``.
+
+    Raises argparse.ArgumentTypeError for anything else, also for a number without its unit: 10 could be seconds or minutes.
+    """
+    number = r"(\d+(?:\.\d+)?)"
+    matched = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s)?", text.strip().lower())
+    hours, minutes, seconds = (
+        (float(part or 0) for part in matched.groups()) if matched is not None else (0.0, 0.0, 0.0)
+    )
+    total = 3600 * hours + 60 * minutes + seconds
+    if total > 0:
+        return total
+    if re.fullmatch(number, text.strip()) and float(text) > 0:
+        plain = text.strip()
+        raise argparse.ArgumentTypeError(f"{text!r} has no unit; write {plain}s, {plain}m or {plain}h")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a time above zero with its units; write 90s, 10m or 2h30m")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -170,8 +195,10 @@ def _quick(sweep: Sweep) -> Sweep:
         changes["recipe"] = replace(sweep.recipe, epochs=QUICK_EPOCHS)
         if sweep.early_stop is not None:
             changes["early_stop"] = replace(sweep.early_stop, grace=min(sweep.early_stop.grace, QUICK_EPOCHS))
-    if sweep.search is not None:
-        changes["search"] = replace(sweep.search, trials=min(sweep.search.trials, QUICK_TRIALS))  # type: ignore[type-var]
+    search = sweep.search
+    # Numbers of trials that are compared are the question; a search that is itself an each() is refused by the sweep's check.
+    if search is not None and not isinstance(search, space.Hole) and isinstance(search.trials, int):
+        changes["search"] = replace(search, trials=min(search.trials, QUICK_TRIALS))  # type: ignore[type-var]
     return replace(sweep, **changes)
 
 
@@ -185,18 +212,30 @@ def _natural(text: str) -> int:
     return number
 
 
+def shipped() -> str:
+    """The tasks that come with the product, as ``--task`` takes them."""
+    from trainables import tasks
+
+    return ", ".join(f"{tasks.__name__}:{name}" for name in tasks.__all__)
+
+
 def _imported(place: str) -> Task:
     module, colon, name = place.partition(":")
     if not (module and colon and name):
-        raise QuestionError(f"--task {place}: write MODULE:NAME, such as trainables.tasks:digits")
+        raise QuestionError(f"--task {place}: write MODULE:NAME; {shipped()} come with the product")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        found = getattr(importlib.import_module(module), name)
+        imported = importlib.import_module(module)
     except Exception as error:  # whatever the user's module raises
         raise QuestionError(
-            f"--task {place}: {type(error).__name__}: {error}; the module is looked for from {Path.cwd()}"
+            f"--task {place}: {type(error).__name__}: {error}; the module is looked for from {Path.cwd()}; "
+            f"{shipped()} come with the product"
         ) from error
+    found = getattr(imported, name, None)
     if not isinstance(found, Task):
-        raise QuestionError(f"--task {place}: {name} is a {type(found).__name__}, not a Task")
+        what = f"{module} has no {name!r}" if found is None else f"{name} is a {type(found).__name__}, not a Task"
+        there = ", ".join(f"{module}:{task}" for task, value in vars(imported).items() if isinstance(value, Task))
+        ways = f"its tasks: {there}" if there else f"{module} holds no task; {shipped()} come with the product"
+        raise QuestionError(f"--task {place}: {what}; {ways}")
     return found

@@ -144,8 +144,8 @@ def _kinds(nodes: Sequence[Node], growth: Growth) -> list[Node]:
     return [*nodes, *(kind for kind, _ in growth.kinds)]
 
 
-def _refusal(resources: Resources, nodes: Sequence[Node], growth: Growth) -> str:
-    """The sum, and what would fit."""
+def arithmetic(resources: Resources, nodes: Sequence[Node], growth: Growth = FIXED) -> str:
+    """The sum in words: what a trial takes, and what there is; ``gpus`` must be settled."""
     takes = amounts(bundle(resources))
     if resources.workers > 1:
         total = {name: amount * resources.workers for name, amount in bundle(resources).items()}
@@ -154,11 +154,17 @@ def _refusal(resources: Resources, nodes: Sequence[Node], growth: Growth) -> str
     if growth.kinds:
         kinds = ", ".join(f"{number} x {kind.name} ({_shown(kind.holds, resources)})" for kind, number in growth.kinds)
         parts.append(f"the cluster can grow by {kinds}, {count(growth.most, 'machine')} at most")
-    places = room(bundle(resources), nodes, growth)
     if resources.workers > 1:
+        places = room(bundle(resources), nodes, growth)
         parts.append(f"{count(places, 'worker')} fit{'s' if places == 1 else ''}")
+    return "; ".join(parts)
+
+
+def _refusal(resources: Resources, nodes: Sequence[Node], growth: Growth) -> str:
+    """The sum, and what would fit."""
     ways = list(_ways_out(resources, nodes, growth))
-    return f"{'; '.join(parts)}. {'Set ' + ', or '.join(ways) if ways else 'Add machines, or lower what the sweep asks for'}"
+    out = "Set " + ", or ".join(ways) if ways else "Add machines, or lower what the sweep asks for"
+    return f"{arithmetic(resources, nodes, growth)}. {out}"
 
 
 def _ways_out(resources: Resources, nodes: Sequence[Node], growth: Growth) -> Iterator[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 from analysis.records import Stage, TrialRecord
 from sweeps.engine.job import key
 from sweeps.engine.lanes.choice import lane_of
 from sweeps.engine.rehearsal import load
+from sweeps.engine.search import PBT
 from sweeps.engine.spec import Sweep
 from trainables import Plan
 from trainables.describe import Scalar
@@ -52,9 +54,19 @@ def estimate(sweep: Sweep, known: Iterable[TrialRecord], *, concurrency: int) ->
     total = 0.0
     for level in sweep.levels():
         heats, finals = _left(sweep, level, records)
-        full = TRIAL_SECONDS[lane] + _steps(sweep, level, samples) * measured.get(key(level), typical)
-        total += finals * full + heats * full * (HEAT_SHARE if sweep.early_stop is not None else 1.0)
+        step, steps = measured.get(key(level), typical), _steps(sweep, level, samples)
+        full = TRIAL_SECONDS[lane] + steps * step
+        heat = TRIAL_SECONDS[lane] + steps * step * heat_epochs(sweep, level) / sweep.recipe.epochs
+        total += finals * full + heats * heat * (HEAT_SHARE if sweep.early_stop is not None else 1.0)
     return Estimate(seconds=start + total / concurrency, measured=bool(measured))
+
+
+def heat_epochs(sweep: Sweep, level: Mapping[str, Scalar]) -> int:
+    """Epochs of a heat that is not stopped: of the longest segment where a population is bred, else all."""
+    search = sweep.search_of(level)
+    if not isinstance(search, PBT):
+        return sweep.recipe.epochs
+    return max(end - start for start, end in pairwise([0, *search.ends(sweep.recipe.epochs)]))
 
 
 def _left(sweep: Sweep, level: Mapping[str, Scalar], records: Iterable[TrialRecord]) -> tuple[int, int]:

@@ -30,7 +30,14 @@ class Clock:
 
 def table(console: Console, clock: Clock, levels: tuple[str, ...] = ("16", "32")) -> LiveTable:
     return LiveTable(
-        levels=levels, heats_per_level=4, seeds=2, epochs=6, metric="accuracy", mode="max", console=console, clock=clock
+        levels=levels,
+        heats=[4] * len(levels),
+        seeds=2,
+        epochs=6,
+        metric="accuracy",
+        mode="max",
+        console=console,
+        clock=clock,
     )
 
 
@@ -104,7 +111,7 @@ def test_a_terminal_gets_a_table_that_fits(width: int) -> None:
 def test_without_a_search_there_is_no_word_of_heats(console: Console) -> None:
     live = LiveTable(
         levels=("1 worker", "2 workers"),
-        heats_per_level=0,
+        heats=(0, 0),
         seeds=1,
         epochs=6,
         metric="accuracy",
@@ -122,7 +129,8 @@ def test_without_a_search_there_is_no_word_of_heats(console: Console) -> None:
         task="digits",
         goal="highest accuracy",
         levels=("256, 1 worker", "256, 2 workers"),
-        heats_per_level=0,
+        heats=(0, 0),
+        heat_epochs=6,
         seeds=8,
         epochs=6,
         concurrency=1,
@@ -164,7 +172,8 @@ def test_the_plan_is_arithmetic() -> None:
         task="digits",
         goal="highest accuracy",
         levels=("16", "32"),
-        heats_per_level=4,
+        heats=(4, 4),
+        heat_epochs=6,
         seeds=8,
         epochs=6,
         concurrency=2,
@@ -176,6 +185,59 @@ def test_the_plan_is_arithmetic() -> None:
     text = written(console)
     for words in ("8 = 2 x 4", "16 = 2 x 8 seeds", "3 of 24 trials", "about 2 min 5 s with 2 at once, a guess"):
         assert words in text
+    assert not {"lane", "room", "budget"} & {line.split()[0] for line in text.splitlines() if line}
+
+
+def test_the_plan_says_lane_room_and_budget_and_each_level_s_own_heats() -> None:
+    console = log()
+    plan(
+        sweep="search",
+        task="digits",
+        goal="highest accuracy",
+        levels=("Grid", "PBT", "TPE"),
+        heats=(3, 8, 6),
+        heat_epochs=5,
+        seeds=2,
+        epochs=20,
+        concurrency=1,
+        seconds=None,
+        measured=False,
+        lane="crew, 2 workers a trial: [groups]",
+        room="1 trial at once",
+        budget="10 min of wall time",
+        done=17 + 6,
+        console=console,
+    )
+    lines = [" ".join(line.split()) for line in written(console).splitlines()]
+    assert "heats 17 = 3 + 8 + 6, up to 5 epochs each" in lines
+    assert "finals 6 = 3 x 2 seeds, 20 epochs each" in lines
+    assert "there already 23 of 23 trials" in lines
+    assert "lane crew, 2 workers a trial: [groups]" in lines
+    assert "room 1 trial at once" in lines
+    assert "budget 10 min of wall time" in lines
+    assert "time nothing is left to run" in lines
+
+
+@pytest.mark.parametrize("console", [log(), terminal()])
+def test_levels_with_heats_of_their_own_number(console: Console) -> None:
+    live = LiveTable(
+        levels=("16", "32"), heats=(1, 3), seeds=1, epochs=6, metric="accuracy", mode="max", console=console
+    )
+    heats = [
+        planted_record(level=level, stage=Stage.HEAT, seed=0, number=number, score=0.9)
+        for level, count in ((16, 1), (32, 3))
+        for number in range(count)
+    ]
+    for number, record in enumerate(heats):
+        live.ended(replace(record, id=str(number)))
+    live.close()
+    shown = written(console)
+    if console.is_terminal:
+        assert {"1/1", "3/3"} <= set(Text.from_ansi(shown).plain.split())
+        assert "4 of 6 trials" in shown
+    else:
+        assert "all heats are done" in shown
+        assert "heats 4/4" in shown
 
 
 @pytest.mark.parametrize("console", [log(), terminal()])
@@ -185,13 +247,14 @@ def test_the_answer_names_the_report_and_hides_passwords(console: Console, troub
         command="mlflow server --backend-store-uri postgresql://me:hunter2@db",
         url="http://127.0.0.1:5000/#/experiments/1",
         run_url=None,
-        compare_url=None,
+        compare_url="http://127.0.0.1:5000/#/compare-runs?runs=%5B%22a%22%2C%22b%22%5D",
     )
     answer(verdict, report=Path("runs/x/report.html"), links=links, console=console)
     shown = written(console)
     assert "Batch size 64 leads" in shown
     assert "runs/x/report.html" in shown
-    assert "127.0.0.1:5000" in shown
+    assert "127.0.0.1:5000/#/experiments/1" in shown
+    assert "compare-runs" not in shown  # ten ids long; the page links it
     assert "hunter2" not in shown
 
 

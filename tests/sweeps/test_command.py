@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -35,12 +35,14 @@ def environment(epoch_seconds: float = 0.0) -> dict[str, str]:
     }
 
 
-def run(*options: str, script: str = SCRIPT, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def run(
+    *options: str, script: str = SCRIPT, cwd: Path = ROOT, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*options, script=script),
         capture_output=True,
         text=True,
-        env=environment(),
+        env=environment() | dict(variables or {}),
         cwd=cwd,
         timeout=240,
         check=False,
@@ -236,7 +238,63 @@ def test_help_and_dry_run_start_nothing(tmp_path: Path) -> None:
     assert "10 = 2 x 5" in planned.stdout
     assert "12 = 2 x 6 seeds" in planned.stdout
     assert "about" in planned.stdout
+    assert re.search(r"room +\d+ trials? at once; a trial takes 1 CPU; there", planned.stdout)
+    assert "lane" not in planned.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_plan_says_how_lane_workers_and_budget_were_understood(tmp_path: Path) -> None:
+    planned = run("--dry-run", "--lane", "gang", "--budget", "1.5m", "--runs", str(tmp_path))
+    said = " ".join(planned.stdout.split())
+    assert "lane gang, 1 worker a trial: a group of workers of its own for every trial" in said
+    assert "budget 1 min 30 s of wall time" in said
+    far = run("--dry-run", "--workers", "99", "--runs", str(tmp_path), variables={"RAY_ADDRESS": "10.0.0.1:6379"})
+    assert far.returncode == 0, far.stderr
+    said = " ".join(far.stdout.split())
+    assert "lane crew, 99 workers a trial: groups of workers that are kept" in said
+    assert "room not counted: the cluster at RAY_ADDRESS 10.0.0.1:6379 is asked when the sweep joins it" in said
+
+
+def test_what_the_machine_lacks_is_said_before_what_the_folder_holds_and_fresh_moves_nothing(tmp_path: Path) -> None:
+    options = ["--runs", str(tmp_path), "--trials", "1", "--seeds", "1"]
+    first = run(*options, "--lane", "local", "--epochs", "3")
+    assert first.returncode == 0, first.stderr
+    before = sorted(tmp_path.rglob("*"))
+    for more in ([], ["--fresh"], ["--fresh", "--dry-run"]):
+        refused = run(*options, "--epochs", "4", "--workers", "99", *more)
+        assert refused.returncode == 2
+        assert "a trial takes 99 workers" in refused.stderr
+        assert "another question" not in refused.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+    answered = run(*options, "--epochs", "3", "--workers", "99")  # nothing is left to run
+    assert answered.returncode == 0, answered.stderr
+    assert "Starting Ray" not in answered.stdout
+
+
+@pytest.fixture
+def narrow() -> Iterator[str]:
+    """The address of a cluster of one core."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    yield made.address
+    made.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_refuses_once_it_is_joined_and_leaves_every_folder_as_it_was(tmp_path: Path, narrow: str) -> None:
+    options = ["--runs", str(tmp_path), "--workers", "2", "--trials", "1", "--seeds", "1"]
+    refused = run(*options, variables={"RAY_ADDRESS": narrow})
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    assert "a trial takes 2 workers x (1 CPU) = 2 CPUs; there is one machine with 1 CPU" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "notes.txt").touch()
+    again = run(*options, "--fresh", variables={"RAY_ADDRESS": narrow})
+    assert again.returncode == 2, again.stdout + again.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+    assert (tmp_path / "small" / "notes.txt").exists()
 
 
 @pytest.mark.parametrize(
@@ -244,11 +302,20 @@ def test_help_and_dry_run_start_nothing(tmp_path: Path) -> None:
     [
         (["--bogus"], "unrecognized arguments: --bogus"),
         (["--seeds", "0"], "'0' is not a whole number from 1"),
-        (["--budget", "soon"], "'soon' is not a time above zero; write 90s, 10m or 2h30m"),
+        (["--budget", "soon"], "'soon' is not a time above zero with its units; write 90s, 10m or 2h30m"),
+        (["--budget", "10"], "'10' has no unit; write 10s, 10m or 10h"),
         (["--lane", "fast"], "invalid choice: 'fast'"),
+        (
+            ["--workers", "99", "--lane", "crew"],
+            "a trial takes 99 workers x (1 CPU) = 99 CPUs; there is one machine with",
+        ),
+        (["--workers", "99", "--lane", "crew", "--dry-run"], "99 CPUs; there is one machine with"),
         (["--workers", "2"], "lane local runs a trial in one process, resources.workers asks for 2"),
         (["--task", "nowhere:task"], "No module named 'nowhere'"),
-        (["--task", "trainables.tasks:nothing"], "has no attribute 'nothing'"),
+        (
+            ["--task", "trainables.tasks:nothing"],
+            "trainables.tasks has no 'nothing'; its tasks: trainables.tasks:digits",
+        ),
         (["--task", "trainables:Recipe"], "not a Task"),
         (["--data", "x.csv"], "add --task trainables.tasks:table"),
         (["--task", "trainables.tasks:table", "--data", "nowhere.csv"], "nowhere.csv does not exist"),

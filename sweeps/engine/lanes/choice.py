@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sweeps.engine.spec import Sweep
 
+MEANINGS = {
+    "solo": "workers that are kept, each trains one trial after the other",
+    "crew": "groups of workers that are kept, each group trains one trial after the other",
+    "gang": "a group of workers of its own for every trial",
+    "local": "one trial after the other in this process, without Ray",
+}
+"""What each lane does, in a few words."""
+
 
 def lane_of(sweep: Sweep) -> str:
     """The lane that the sweep names; ``auto`` is solo for trials of one worker, and crew where one has more."""

@@ -50,7 +50,7 @@ def start(resources: Resources) -> tuple[Resources, capacity.Fit]:
         ray.init(
             # Not whatever else runs on this machine, which Ray would join unasked.
             address=None if joins else "local",
-            num_cpus=None if joins else len(os.sched_getaffinity(0)),
+            num_cpus=None if joins else _cpus(),
             include_dashboard=False if not joins else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
@@ -62,11 +62,25 @@ def start(resources: Resources) -> tuple[Resources, capacity.Fit]:
     return resources, capacity.fit(resources, nodes, growth)
 
 
+def alone() -> capacity.Node:
+    """This machine as ``start`` would find it where no cluster is joined; nothing is started."""
+    _quiet()  # Ray reads some of it while it is imported
+    from ray._private.resource_and_label_spec import ResourceAndLabelSpec
+
+    holds = ResourceAndLabelSpec(num_cpus=_cpus()).resolve(is_head=True, node_ip_address="127.0.0.1").to_resource_dict()
+    return capacity.Node(name="127.0.0.1", holds=holds, head=True)
+
+
 def stop() -> None:
     """Leave Ray; what this process started of it ends."""
     import ray
 
     ray.shutdown()
+
+
+def _cpus() -> int:
+    """The cores that this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0))
 
 
 def _protect_token() -> None:

@@ -1,0 +1,74 @@
+"""The plan of a sweep, as it is shown before anything is started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeps.engine import question
+from sweeps.engine.capacity import count
+from sweeps.engine.estimate import estimate, heat_epochs
+from sweeps.engine.lanes.choice import MEANINGS, lane_of
+from sweeps.engine.room import Room
+from sweeps.engine.spec import Sweep
+
+if TYPE_CHECKING:
+    from analysis.records import TrialRecord
+
+
+def show(sweep: Sweep, folder: Path, known: Sequence[TrialRecord], room: Room | None) -> None:
+    """What will be run, where, and about how long; what is there already is said. ``room`` None where nothing is left to run."""
+    from analysis import units
+    from reports import console
+
+    goal, room = sweep.task.goal, room or Room()
+    left = estimate(sweep, known, concurrency=room.at_once)
+    reach = f", {units.target(goal.target, goal.metric)} counts as reached" if goal.target is not None else ""
+    console.plan(
+        sweep=f"{sweep.name} in {folder}",
+        task=sweep.task.name,
+        goal=f"{'highest' if goal.mode == 'max' else 'lowest'} {goal.metric}{reach}",
+        levels=labels(sweep),
+        heats=[sweep.heats(level) for level in sweep.levels()],
+        heat_epochs=max(heat_epochs(sweep, level) for level in sweep.levels()),
+        seeds=sweep.seeds,
+        epochs=sweep.recipe.epochs,
+        lane=lane(sweep),
+        room=room.said,
+        budget=budget(sweep),
+        concurrency=room.at_once,
+        seconds=left.seconds,
+        measured=left.measured,
+        differences=[(entry["path"], entry["value"]) for entry in question.differences(sweep)],
+        done=sum(record.status.settled for record in known),
+    )
+
+
+def labels(sweep: Sweep) -> list[str]:
+    """The levels as tables name them."""
+    from analysis import units
+
+    return [units.level(level, sweep.name) for level in sweep.levels()]
+
+
+def lane(sweep: Sweep) -> str:
+    """The lane, its meaning and the workers of a trial; nothing for the usual one worker in the usual lane."""
+    name = lane_of(sweep)
+    fewest = min(sweep.workers(level) for level in sweep.levels())
+    most = sweep.most_workers
+    if name == "solo":
+        return ""
+    if name == "local":
+        return f"{name}: {MEANINGS[name]}"
+    workers = count(most, "worker") if fewest == most else f"{fewest} to {most} workers"
+    return f"{name}, {workers} a trial: {MEANINGS[name]}"
+
+
+def budget(sweep: Sweep) -> str:
+    """The budget as it was understood; nothing where there is none."""
+    from analysis import units
+
+    if sweep.budget_seconds is None:
+        return ""
+    return f"{units.seconds(sweep.budget_seconds)} of wall time; the searches end in time for the finals, which are all run"
