@@ -130,6 +130,17 @@ def test_the_readme_s_files_and_options_exist() -> None:
         assert option in known, option
 
 
+def test_the_readme_lists_the_shipped_tasks_and_all_that_a_sweep_leaves(folder: Path) -> None:
+    from trainables import tasks
+
+    text = (ROOT / "README.md").read_text()
+    assert re.findall(r"^\| `trainables\.tasks:(\w+)` \|", text, re.MULTILINE) == tasks.__all__
+    listing = text[text.index("## What you get") : text.index("## Options")]
+    for path in [*folder.iterdir(), *folder.parent.iterdir()]:
+        if path != folder:
+            assert path.name in listing or (path.suffix == ".csv" and "trials.parquet, .csv" in listing), path.name
+
+
 def test_the_shipped_sweeps_are_sound() -> None:
     for script in sorted((ROOT / "sweeps").glob("*.py")):
         if "main(sweep)" in script.read_text() and script.name != "main.py":

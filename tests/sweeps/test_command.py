@@ -174,7 +174,7 @@ def test_a_killed_worker_costs_nothing_and_a_second_command_runs_nothing(tmp_pat
     assert set(endings(folder).values()) == {1}
     (restarted,) = [record for record in records if "its process died" in (record.reason or "")]
     assert restarted.status in (Status.COMPLETED, Status.STOPPED)
-    assert restarted.reason in (folder / "report.html").read_text()
+    assert str(restarted.reason) in (folder / "report.html").read_text()
 
     before = (folder / "trials.jsonl").read_bytes()
     again = run("--runs", str(tmp_path), "--lane", "solo")

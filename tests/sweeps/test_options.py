@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import TPE, Random, Rivals, each, options
+from sweeps import TPE, Random, Rivals, Search, each, options
 from sweeps.engine.errors import QuestionError
 from tests.sweeps.small import small
 from trainables import tasks
@@ -74,7 +74,8 @@ def test_a_budget_without_a_search_to_close_is_refused() -> None:
 
 
 def test_rivals_are_cut_to_as_many_trials_each() -> None:
-    rivals = small(search=Rivals(trials=16, method=each(TPE(), Random())))
+    methods: tuple[Search, ...] = (TPE(), Random())
+    rivals = small(search=Rivals(trials=16, method=each(*methods)))
     for given, trials in ((["--quick"], 4), (["--trials", "7"], 7), (["--quick", "--trials", "7"], 7)):
         sweep = read(*given).question(rivals)
         assert [sweep.heats(level) for level in sweep.levels()] == [trials] * 4
