@@ -18,8 +18,8 @@ from sweeps.engine.errors import QuestionError
 from sweeps.engine.spec import LANES, Sweep
 from trainables import Task
 
-QUICK_TRIALS, QUICK_SEEDS, QUICK_EPOCHS = 4, 3, 5
-"""What ``--quick`` cuts a sweep down to: enough to see every part of it work, not enough seeds to tell levels apart."""
+QUICK_TRIALS, QUICK_SEEDS, QUICK_EPOCHS = 4, 6, 5
+"""What ``--quick`` cuts a sweep down to: every part of it works, and six seeds are the fewest that can tell levels apart."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +45,9 @@ class Options:
         task = self._task(sweep.task)
         if self.quick:
             sweep = _quick(sweep)
-        changes: dict[str, Any] = {"task": task, "name": self._name(sweep, task)}
         if self.epochs is not None:
-            changes["recipe"] = replace(sweep.recipe, epochs=self.epochs)
+            sweep = _lasting(sweep, self.epochs)
+        changes: dict[str, Any] = {"task": task, "name": self._name(sweep, task)}
         if self.trials is not None:
             changes["search"] = self._search(sweep, self.trials)
         if self.workers is not None:
@@ -189,17 +189,22 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _quick(sweep: Sweep) -> Sweep:
-    epochs = sweep.recipe.epochs
     changes: dict[str, Any] = {"seeds": min(sweep.seeds, QUICK_SEEDS)}
-    if isinstance(epochs, int) and epochs > QUICK_EPOCHS:
-        changes["recipe"] = replace(sweep.recipe, epochs=QUICK_EPOCHS)
-        if sweep.early_stop is not None:
-            changes["early_stop"] = replace(sweep.early_stop, grace=min(sweep.early_stop.grace, QUICK_EPOCHS))
+    if isinstance(sweep.recipe.epochs, int) and sweep.recipe.epochs > QUICK_EPOCHS:
+        sweep = _lasting(sweep, QUICK_EPOCHS)
     search = sweep.search
     # Numbers of trials that are compared are the question; a search that is itself an each() is refused by the sweep's check.
     if search is not None and not isinstance(search, space.Hole) and isinstance(search.trials, int):
         changes["search"] = replace(search, trials=min(search.trials, QUICK_TRIALS))  # type: ignore[type-var]
     return replace(sweep, **changes)
+
+
+def _lasting(sweep: Sweep, epochs: int) -> Sweep:
+    """The sweep with trials of so many epochs; early stopping that would begin later begins at the last one."""
+    early_stop = sweep.early_stop
+    if early_stop is not None:
+        early_stop = replace(early_stop, grace=min(early_stop.grace, epochs))
+    return replace(sweep, recipe=replace(sweep.recipe, epochs=epochs), early_stop=early_stop)
 
 
 def _natural(text: str) -> int:

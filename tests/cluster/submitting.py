@@ -157,7 +157,7 @@ def test_the_results_are_whole(fetched: Path) -> None:
 
 def test_the_workers_of_a_trial_train_together_across_machines(lab: Lab) -> None:
     name, workers = "spanning", CPUS + 1
-    options = f"--quick --trials 1 --seeds 1 --epochs 1 --workers {workers} --runs {SHARED}/{name}"
+    options = f"--quick --trials 1 --seeds 1 --epochs 2 --workers {workers} --runs {SHARED}/{name}"
     lab.ray(f"submit {FILE} sweeps/batch_size.py -- {options}", seconds=900)
     records = read_ledger(lab.rig.shared / name / NAME)
     assert Counter(record.status for record in records) == {"completed": 2 * 6}

@@ -442,7 +442,16 @@ def test_one_s_own_task_and_table(tmp_path: Path) -> None:
 
 
 def test_the_sample_of_one_s_own_works_as_printed(tmp_path: Path) -> None:
-    done = run("--runs", str(tmp_path), "--quick", "--lane", "local", script=str(ROOT / "examples" / "spirals.py"))
+    done = run(
+        "--runs",
+        str(tmp_path),
+        "--quick",
+        "--seeds",
+        "3",
+        "--lane",
+        "local",
+        script=str(ROOT / "examples" / "spirals.py"),
+    )
     assert done.returncode == 0, done.stderr
     assert "Too few seeds to tell" in done.stdout
     assert {record.task for record in read_ledger(tmp_path / "spirals-quick")} == {"spirals"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import TPE, Random, Rivals, Search, each, options
+from sweeps import ASHA, TPE, Random, Rivals, Search, each, options
 from sweeps.engine.errors import QuestionError
 from tests.sweeps.small import small
 from trainables import tasks
@@ -73,6 +73,14 @@ def test_a_budget_without_a_search_to_close_is_refused() -> None:
         read("--trials", "3").question(unsearched)
 
 
+@pytest.mark.parametrize(("epochs", "grace"), [(1, 1), (2, 2), (30, 2)])
+def test_early_stopping_begins_in_time_for_however_few_epochs(epochs: int, grace: int) -> None:
+    sweep = read("--epochs", str(epochs)).question(small())
+    sweep.check()
+    assert isinstance(sweep.early_stop, ASHA)
+    assert (sweep.recipe.epochs, sweep.early_stop.grace) == (epochs, grace)
+
+
 def test_rivals_are_cut_to_as_many_trials_each() -> None:
     methods: tuple[Search, ...] = (TPE(), Random())
     rivals = small(search=Rivals(trials=16, method=each(*methods)))
@@ -86,7 +94,7 @@ def test_compared_numbers_of_trials_stay_in_the_quick_form_and_no_option_replace
         quick = read("--quick").question(small(search=search))
         quick.check()
         assert [quick.heats(level) for level in quick.levels()] == [4, 8, 4, 8]
-        assert (quick.seeds, quick.recipe.epochs) == (3, 5)
+        assert (quick.seeds, quick.recipe.epochs) == (6, 5)
         with pytest.raises(QuestionError, match=r"--trials 3: this sweep compares numbers of trials, each\(4, 8\)"):
             read("--trials", "3").question(small(search=search))
 
