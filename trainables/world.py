@@ -50,6 +50,12 @@ class World:
             return batch
         return tuple(tensor.tensor_split(self.size)[self.rank] for tensor in batch)
 
+    def span(self, samples: int) -> tuple[int, int]:
+        """Where this worker's share of so many samples begins and ends; the same samples as those of ``part``."""
+        each, more = divmod(samples, self.size)
+        begin = self.rank * each + min(self.rank, more)
+        return begin, begin + each + (self.rank < more)
+
     def total(self, tensor: Tensor) -> Tensor:
         """The sum over workers, in place."""
         if self.size > 1:
@@ -69,6 +75,14 @@ class World:
         box = [value if self.first else None]
         dist.broadcast_object_list(box, group=self.group, group_src=0)
         return box[0]  # type: ignore[return-value]
+
+    def gathered(self, value: T) -> list[T]:
+        """What each worker has, in the order of their ranks, for the first; nothing for the others. It travels as a pickle."""
+        if self.size == 1:
+            return [value]
+        box: list[T | None] | None = [None] * self.size if self.first else None
+        dist.gather_object(value, box, group=self.group, group_dst=0)
+        return box or []  # type: ignore[return-value]
 
     def joined(self, module: nn.Module, *, unused: bool) -> nn.Module:
         """The module to call in training: its gradients are averaged over workers as they are made.

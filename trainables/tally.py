@@ -1,0 +1,92 @@
+"""How far a pass over the training set has come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from trainables.seeds import generator
+
+
+@dataclass(kw_only=True, slots=True)
+class Tally:
+    """What the pass of one epoch has counted and used up, and where its generators stand: what a run in mid-epoch goes on from.
+
+    ``batches`` of the epoch's order were taken, in ``steps`` of the optimizer. ``loss`` and ``weight`` are sums over samples,
+    ``norm`` over steps: scalars in double precision on the device. ``augmenting`` draws the augmentation. ``spent`` is what was
+    used before this process took over, by the names of a history row. ``generators`` are the states that the pass shall draw on
+    from; None for a pass that begins.
+    """
+
+    device: torch.device
+    augmenting: torch.Generator
+    loss: Tensor
+    weight: Tensor
+    norm: Tensor
+    batches: int = 0
+    steps: int = 0
+    spent: Mapping[str, float] = field(default_factory=dict)
+    generators: Mapping[str, Tensor] | None = None
+    wall: float = field(default_factory=time.perf_counter)
+    cpu: float = field(default_factory=time.process_time)
+
+    @classmethod
+    def begun(cls, device: torch.device, *seed: int | str) -> Self:
+        """A pass before its first batch; its augmentation is drawn from ``seed``."""
+        zeros = [torch.zeros((), device=device, dtype=torch.float64) for _ in range(3)]
+        return cls(device=device, augmenting=generator("augment", *seed), loss=zeros[0], weight=zeros[1], norm=zeros[2])
+
+    def state(self) -> dict[str, Any]:
+        """All that the rest of the pass needs, as tensors on the CPU and plain values; asked for between two steps."""
+        generators = {"augment": self.augmenting.get_state(), "cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            generators["gpu"] = torch.cuda.get_rng_state(self.device)
+        return {
+            "batches": self.batches,
+            "steps": self.steps,
+            "sums": torch.stack([self.loss, self.weight, self.norm]).cpu(),
+            "generators": generators,
+            "spent": self._used(),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; torch's generators are set once the pass begins, by ``draw_on``."""
+        self.batches, self.steps, self.spent = state["batches"], state["steps"], state["spent"]
+        self.loss, self.weight, self.norm = state["sums"].to(self.device, copy=True).unbind()
+        self.generators = state["generators"]
+
+    def draw_on(self) -> None:
+        """Set the generators to where the pass was broken off; nothing for one that begins."""
+        if self.generators is None:
+            return
+        self.augmenting.set_state(self.generators["augment"])
+        torch.set_rng_state(self.generators["cpu"])
+        if self.device.type == "cuda" and "gpu" in self.generators:
+            torch.cuda.set_rng_state(self.generators["gpu"], self.device)
+
+    def _used(self) -> dict[str, float]:
+        """What the pass has used up, over all processes that had a part in it."""
+        wall, cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
+        used = {"seconds": wall, "wall_seconds": wall, "cpu_seconds": cpu}
+        if self.device.type == "cuda":
+            used["gpu_seconds"] = wall
+        return {name: value + self.spent.get(name, 0.0) for name, value in used.items()}
+
+
+def shared(parts: list[dict[str, Any]], rank: int, size: int) -> dict[str, Any]:
+    """The part of worker ``rank`` of ``size`` in an epoch that was broken off, of those that its workers had.
+
+    With another number of workers than had begun it, the first takes over all their losses; what is drawn from then on is drawn
+    anew, so the numbers are those of a run like it and not the same.
+    """
+    if len(parts) == size:
+        return parts[rank]
+    own = parts[0]
+    loss = sum(part["sums"][0] for part in parts) if rank == 0 else 0.0
+    drawn = own["generators"] if rank == 0 else {"augment": own["generators"]["augment"]}
+    return own | {"sums": torch.tensor([loss, *own["sums"][1:]], dtype=torch.float64), "generators": drawn}
