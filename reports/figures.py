@@ -13,7 +13,7 @@ from reports.heat_chart import single_curves
 from reports.labels import Labels
 from reports.palette import swatch
 from reports.parallel import parallel
-from reports.rate_chart import rate_curves, rates
+from reports.rate_chart import rate_curves, rates, reach
 from reports.reduce import POINTS, RANDOM, TOP, chosen, score
 from reports.search_chart import scatter
 from reports.space import holes, main_hole
@@ -74,12 +74,14 @@ def _schedules(question: Question, finals: Mapping[str, Sequence[TrialRecord]], 
     rows = rates(finals)
     if not rows or not any(path.split(".")[0] == "schedule" for path in question.factors):
         return []
+    caption = "The learning rate at the end of each epoch, each schedule at the peak that was found for it."
+    if min(row["lr"] for row in rows) < reach(rows)[0]:
+        caption += " What falls below a thousandth of the highest is drawn there."
     return [
         figure(
             name="rates",
             title="The schedules",
-            caption="The learning rate at the end of each epoch, at the peak that was found for the level."
-            " What falls below a thousandth of the highest is drawn there.",
+            caption=caption,
             described=f"Line chart of the learning rate by epoch for {_listed(list(finals))}.",
             legend=_legend(labels, list(finals)),
             build=rate_curves(rows, labels.order),

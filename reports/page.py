@@ -15,7 +15,7 @@ from analysis.ledger import Question, read_ledger, read_question
 from analysis.records import TrialRecord
 from analysis.redact import redact, redact_all
 from analysis.verdict import Verdict, bounded
-from reports import facts, figures, front, scaling, trials
+from reports import ensemble, facts, figures, front, scaling, trials
 from reports.bundle import javascript
 from reports.effects import differences, speeds
 from reports.labels import Labels
@@ -35,7 +35,7 @@ FOLDED = 40
 
 
 def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict, *, folder: str | None = None) -> str:
-    """The whole page as HTML; ``folder`` is what the command that renders it again names."""
+    """The whole page as HTML; ``folder`` is what the command that renders it again names, and where an ensemble may lie."""
     from markupsafe import Markup
 
     labels = Labels.of(question, records, verdict)
@@ -43,7 +43,9 @@ def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict,
     search = figures.search(question, records, labels)
     scaled, traded = scaling.section(question, verdict, labels), front.section(question, records, labels)
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    scripts = [javascript(), script] if learning or search or scaled or traded else [script]
+    together = ensemble.section(Path(folder), labels) if folder is not None else None
+    drawn = learning or search or scaled or traded or (together and together.chart)
+    scripts = [javascript(), script] if drawn else [script]
     style = _style()
     return (
         _environment()
@@ -64,6 +66,7 @@ def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict,
             tally=tally(question, records),
             scaling=scaled,
             front=traded,
+            ensemble=together,
             also=front.named(question),
             levels=level_table(verdict, labels),
             sought=question.raw.get("trials") != 0,

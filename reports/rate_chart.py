@@ -9,9 +9,12 @@ from analysis.records import TrialRecord
 from reports.curves import number
 from reports.figure import Build
 from reports.reduce import thin
+from reports.scaling_chart import ticks
 from reports.theme import colour, epochs, opacity, specification, table
 
-HEIGHT = 260
+HEIGHT = 300
+DOTTED = 12
+"""Up to so many epochs each has a dot: between them the rate is not known, and a line alone would say it fell evenly."""
 DEPTH = 1000.0
 """A rate is drawn down to this part of the highest one: a schedule that ends at 0 has no place on a logarithmic axis."""
 
@@ -27,19 +30,29 @@ def rates(finals: Mapping[str, Sequence[TrialRecord]]) -> list[dict[str, Any]]:
     return rows
 
 
+def reach(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """The lowest and the highest rate that are drawn."""
+    top = float(max(row["lr"] for row in rows))
+    return max(float(min(row["lr"] for row in rows)), top / DEPTH), top
+
+
 def rate_curves(rows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> Build:
     """A line for each level over the epochs, on a logarithmic axis."""
-    top = max(row["lr"] for row in rows)
-    low = max(min(row["lr"] for row in rows), top / DEPTH)
+    low, top = reach(rows)
     drawn = [{**row, "y": max(row["lr"], low)} for row in rows]
+    dotted = len({row["x"] for row in rows}) <= DOTTED
 
     def build(still: bool) -> dict[str, Any]:
         import altair as alt
 
-        scale = alt.Scale(type="log", domain=[low * 0.9, top * 1.1], nice=False, clamp=True)
-        y = alt.Y("y:Q", title="learning rate", scale=scale, axis=alt.Axis(format="~e", tickCount=4))
+        domain = low / (top / low) ** 0.03, top * (top / low) ** 0.03
+        scale = alt.Scale(type="log", domain=domain if low < top else [low / 2, top * 2], nice=False, clamp=True)
+        axis = alt.Axis(values=ticks(*domain), format="~e") if low < top else alt.Axis(format="~e", tickCount=3)
+        y = alt.Y("y:Q", title="learning rate", scale=scale, axis=axis)
         base = table().encode(x=epochs(), y=y, color=colour(labels))
         layers: list[Any] = [base.mark_line(strokeWidth=2.25).encode(opacity=opacity(1.0, 0.12))]
+        if dotted:
+            layers.append(base.mark_point(size=26, filled=True).encode(opacity=opacity(1.0, 0.12)))
         if not still:
             named = (("level:N", "level"), ("x:Q", "epoch"), ("said:N", "learning rate"))
             hover = base.mark_point(size=240, filled=True, opacity=0)

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
-from reports.palette import MUTED, PAPER, series
+from reports.curve_chart import HEIGHT
+from reports.figure import Build
+from reports.palette import MUTED, PAPER, REST, SERIES
 from reports.theme import specification, table
 
 SIZE = 420
-"""Pixels of the plot's side, drawn at twice as many."""
+"""Pixels of the picture's side, drawn at twice as many."""
+
+LEAST = 10
+"""Neighbouring bins are drawn as one until so many samples are in it: of two samples there is nothing to see."""
+
+CONFIDENCE = 0.95
+"""Of the intervals of such bins."""
+
+_SHAPES = ("circle", "circle", "diamond", "square", "triangle-up")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,42 +38,129 @@ class Point:
     count: int
 
 
-def drawn(groups: Mapping[str, Sequence[Point]]) -> dict[str, Any]:
-    """The diagram as Vega-Lite, a colour for each labelled group; on the dashed diagonal confidence is right."""
-    import altair as alt
+Groups = Mapping[str, Sequence[Point]]
+"""Points by the name of the answers that they belong to: those of one member first, then those of all together."""
 
-    colours = series(list(groups))
-    rows = [asdict(point) | {"level": label} for label, points in groups.items() for point in points]
+
+def merged(points: Sequence[Point], least: int = LEAST) -> list[Point]:
+    """The points from the least sure to the surest, neighbours made one until each has ``least`` samples, where there are so many.
+
+    What is made one has the mean confidence and accuracy of its samples, and Wilson's interval.
+    """
+    bins: list[list[Point]] = []
+    for point in sorted(points, key=lambda point: point.confidence):
+        if bins and _count(bins[-1]) < least:
+            bins[-1].append(point)
+        else:
+            bins.append([point])
+    if len(bins) > 1 and _count(bins[-1]) < least:
+        last = bins.pop()
+        bins[-1] += last
+    return [group[0] if len(group) == 1 else _joined(group) for group in bins]
+
+
+def diagram(groups: Groups, colour: str, *, height: int = HEIGHT, key: bool = False) -> Build:
+    """The diagram: the first group in grey, the others in ``colour`` and shapes of their own; dashed is where confidence is right.
+
+    ``key`` adds a legend, for a picture that stands alone.
+    """
+    shown = {label: merged(points) for label, points in groups.items()}
+    rows = [asdict(point) | {"level": label} | _said(point) for label, points in shown.items() for point in points]
     low = max(0.0, min([0.9, *(min(row["low"], row["confidence"]) for row in rows)]) // 0.1 / 10)
-    scale = alt.Scale(domain=[low, 1.0], nice=False, zero=False)
-    axis = alt.Axis(labelExpr="format(datum.value * 100, '~g') + ' %'", tickCount=6)
-    x = alt.X("confidence:Q", title="confidence", scale=scale, axis=axis)
-    colour = alt.Color(
-        "level:N",
-        scale=alt.Scale(domain=list(colours), range=list(colours.values())),
-        legend=alt.Legend(title=None, orient="bottom", symbolType="circle", symbolOpacity=1),
-    )
-
-    def y(field: str) -> alt.Y:
-        return alt.Y(f"{field}:Q", title="accuracy", scale=scale, axis=axis)
-
-    diagonal = table("diagonal").mark_line(strokeDash=[4, 4], strokeWidth=1.5, color=MUTED.light)
-    area = alt.Size("count:Q", legend=None, scale=alt.Scale(type="sqrt", range=[20, 260], zero=True))
-    layers: list[Any] = [diagonal.encode(x=x, y=y("accuracy"))]
-    for place, label in enumerate(groups):
-        # Side by side, or the whiskers of one confidence would hide each other.
-        aside = 5 * (place - (len(groups) - 1) / 2)
-        base = table().transform_filter(alt.datum.level == label).encode(x=x, color=colour)
-        layers.append(base.mark_rule(strokeWidth=1.5, opacity=0.6, xOffset=aside).encode(y=y("low"), y2="high:Q"))
-        layers.append(base.mark_point(filled=True, opacity=0.9, xOffset=aside).encode(y=y("accuracy"), size=area))
     ends = [{"confidence": end, "accuracy": end} for end in (low, 1.0)]
-    whole = specification(layers, data={"rows": rows, "diagonal": ends}, height=SIZE)
+    word = [{"confidence": low + 0.02 * (1 - low), "accuracy": low + 0.02 * (1 - low), "text": "as sure as right"}]
+    data = {"rows": rows, "diagonal": ends, "word": word}
+
+    def build(still: bool) -> dict[str, Any]:
+        import altair as alt
+
+        scale = alt.Scale(domain=[low, 1.0], nice=False, zero=False, padding=12)
+        axis = alt.Axis(labelExpr="format(datum.value * 100, '~g') + ' %'", tickCount=6)
+        x = alt.X("confidence:Q", title="confidence", scale=scale, axis=axis)
+        legend = alt.Legend(title=None, orient="bottom", symbolOpacity=1, symbolSize=90) if key else None
+        colours = [REST.light, *(colour for _ in range(len(shown) - 1))] if len(shown) > 1 else [colour]
+        shapes = [_SHAPES[place % len(_SHAPES)] for place in range(len(shown))]
+        tint = alt.Color("level:N", legend=legend, scale=alt.Scale(domain=list(shown), range=colours))
+        form = alt.Shape("level:N", legend=legend, scale=alt.Scale(domain=list(shown), range=shapes))
+
+        def y(field: str) -> alt.Y:
+            return alt.Y(f"{field}:Q", title="accuracy", scale=scale, axis=axis)
+
+        diagonal = table("diagonal").mark_line(strokeDash=[4, 4], strokeWidth=1.5, color=MUTED.light)
+        words = table("word").mark_text(align="left", dx=12, dy=4, color=MUTED.light, fontSize=11)
+        layers: list[Any] = [diagonal.encode(x=x, y=y("accuracy"))]
+        layers.append(words.encode(x=x, y=y("accuracy"), text="text:N"))
+        area = alt.Size("count:Q", legend=None, scale=alt.Scale(type="sqrt", range=[30, 240], zero=True))
+        for place, label in enumerate(shown):
+            # Side by side, or the whiskers of one confidence would hide each other.
+            aside = 4 * (place - (len(shown) - 1) / 2)
+            base = table().transform_filter(alt.datum.level == label).encode(x=x, color=tint)
+            layers.append(base.mark_rule(strokeWidth=1.5, opacity=0.6, xOffset=aside).encode(y=y("low"), y2="high:Q"))
+            dots = base.mark_point(filled=True, opacity=0.95, xOffset=aside).encode(
+                y=y("accuracy"), size=area, shape=form
+            )
+            named = (("level", "answers of"), ("sure", "confidence"), ("right", "accuracy"), ("samples", "samples"))
+            told = [alt.Tooltip(f"{field}:N", title=title) for field, title in named]
+            layers.append(dots if still else dots.encode(tooltip=told))
+        return specification(layers, data=data, height=height)
+
+    return build
+
+
+def drawn(groups: Groups) -> dict[str, Any]:
+    """The diagram as a picture that stands alone, as Vega-Lite."""
+    whole = diagram(groups, SERIES[0].light, height=SIZE, key=True)(True)
     padding = {"left": 12, "right": 20, "top": 28, "bottom": 12}
     return whole | {"width": SIZE, "background": PAPER.light, "padding": padding, "autosize": {"type": "pad"}}
 
 
-def write(path: Path, groups: Mapping[str, Sequence[Point]]) -> None:
-    """Draw the diagram into a PNG file. Raises OSError where it cannot be written."""
+def write(path: Path, groups: Groups) -> None:
+    """Draw the diagram into a PNG file, and put its points beside it as JSON, from which the page draws its own.
+
+    Raises OSError where they cannot be written.
+    """
     import vl_convert
 
     path.write_bytes(vl_convert.vegalite_to_png(drawn(groups), scale=2))
+    points = {label: [asdict(point) for point in points] for label, points in groups.items()}
+    path.with_suffix(".json").write_text(json.dumps(points, indent=1) + "\n")
+
+
+def read(path: Path) -> dict[str, list[Point]] | None:
+    """The points that ``write`` put beside a picture; None where there are none, or they cannot be read."""
+    try:
+        stored = json.loads(path.with_suffix(".json").read_text())
+        return {str(label): [Point(**point) for point in points] for label, points in stored.items()} or None
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def _count(points: Sequence[Point]) -> int:
+    return sum(point.count for point in points)
+
+
+def _joined(points: Sequence[Point]) -> Point:
+    """One point for all samples of several; points of no sample weigh nothing."""
+    count = _count(points)
+    weights = [point.count / count if count else 1 / len(points) for point in points]
+    share = sum(weight * point.accuracy for weight, point in zip(weights, points, strict=True))
+    z, n = NormalDist().inv_cdf((1 + CONFIDENCE) / 2), max(count, 1)
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(max(share * (1 - share), 0.0) / n + z**2 / (4 * n**2))
+    return Point(
+        confidence=sum(weight * point.confidence for weight, point in zip(weights, points, strict=True)),
+        accuracy=share,
+        low=max(0.0, centre - half),
+        high=min(1.0, centre + half),
+        count=count,
+    )
+
+
+def _said(point: Point) -> dict[str, str]:
+    """What a pointer tells of a point."""
+    interval = f"[{100 * point.low:.1f}, {100 * point.high:.1f}]"
+    return {
+        "sure": f"{100 * point.confidence:.1f} %",
+        "right": f"{100 * point.accuracy:.1f} % {interval}",
+        "samples": f"{point.count}",
+    }
