@@ -66,8 +66,8 @@ def plan(
     grid.add_row("levels", Text(("; " if any("," in label for label in levels) else ", ").join(levels)))
     if any(heats):
         sum_of = f"{len(heats)} x {heats[0]}" if len(set(heats)) == 1 else " + ".join(map(str, heats))
-        grid.add_row("heats", f"{sum(heats)} = {sum_of}, up to {heat_epochs} epochs each")
-    grid.add_row("finals", f"{len(levels) * seeds} = {len(levels)} x {seeds} seeds, {epochs} epochs each")
+        grid.add_row("heats", f"{sum(heats)} = {sum_of}, up to {_epochs(heat_epochs)} each")
+    grid.add_row("finals", f"{len(levels) * seeds} = {len(levels)} x {seeds} seeds, {_epochs(epochs)} each")
     if done:
         grid.add_row("there already", f"{done} of {trials} trials")
     for name, words in (("lane", lane), ("room", room), ("budget", budget)):
@@ -77,6 +77,10 @@ def plan(
     console.print(Text(sweep, style="bold"))
     console.print(grid)
     console.print()
+
+
+def _epochs(number: int) -> str:
+    return f"{number} epoch{'s' if number != 1 else ''}"
 
 
 def _time(seconds: float | None, *, concurrency: int, measured: bool, left: int) -> str:

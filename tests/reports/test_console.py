@@ -196,7 +196,7 @@ def test_the_plan_says_lane_room_and_budget_and_each_level_s_own_heats() -> None
         goal="highest accuracy",
         levels=("Grid", "PBT", "TPE"),
         heats=(3, 8, 6),
-        heat_epochs=5,
+        heat_epochs=1,
         seeds=2,
         epochs=20,
         concurrency=1,
@@ -209,7 +209,7 @@ def test_the_plan_says_lane_room_and_budget_and_each_level_s_own_heats() -> None
         console=console,
     )
     lines = [" ".join(line.split()) for line in written(console).splitlines()]
-    assert "heats 17 = 3 + 8 + 6, up to 5 epochs each" in lines
+    assert "heats 17 = 3 + 8 + 6, up to 1 epoch each" in lines
     assert "finals 6 = 3 x 2 seeds, 20 epochs each" in lines
     assert "there already 23 of 23 trials" in lines
     assert "lane crew, 2 workers a trial: [groups]" in lines

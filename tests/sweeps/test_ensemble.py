@@ -156,7 +156,7 @@ def test_wrong_questions_are_said(script: Path, tmp_path: Path, capsys: pytest.C
     assert "give the options that it was run with" in refused(script, capsys, "--epochs", "1")
     assert "--fresh and --dry-run" in refused(script, capsys, "--fresh")
     assert main([str(script), "--runs", str(tmp_path)]) == 2
-    assert f"run `python {script}` first" in capsys.readouterr().err
+    assert f"Run `python {script} --runs {tmp_path}` first" in capsys.readouterr().err
     assert main([str(tmp_path / "none.py")]) == 2
     assert "is not a file" in capsys.readouterr().err
     broken = tmp_path / "broken.py"
@@ -171,6 +171,25 @@ def test_wrong_questions_are_said(script: Path, tmp_path: Path, capsys: pytest.C
             asked(script, *options)
         assert ended.value.code == 2
     assert "--help lists the options" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_there_is_not_recommended_but_those_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("REGATTA_RUNS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    script = written(tmp_path)
+    assert main([str(script)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: runs/together holds no sweep. Run `python {script}` first, or name")
+    assert said.count("runs/together") == 1
+    quick = tmp_path / "runs" / "together-quick"
+    quick.mkdir(parents=True)
+    (quick / "sweep.json").write_text("{}")
+    assert main([str(script)]) == 2
+    assert "runs/together holds no sweep; what there is: runs/together-quick. Run" in capsys.readouterr().err
+    assert main([str(script), "--quick"]) == 2
+    assert "runs/together-quick/sweep.json is not a sweep's question" in capsys.readouterr().err
 
 
 def test_missing_weights_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
