@@ -46,6 +46,7 @@ def warm(run: Run) -> None:
     """
     import torch
 
+    from trainables.data.source import head, moved
     from trainables.losses import summed
     from trainables.seeds import seeded
 
@@ -54,7 +55,7 @@ def warm(run: Run) -> None:
     with seeded(run.device, "compile"):
         run.training()
         for size in sorted(run.plan.sizes(run.micro_batch), reverse=True):
-            *inputs, target = (tensor[:size] for tensor in run.splits.train)
+            *inputs, target = moved(head(run.splits.train, size), run.device, run.recipe.precision.dtype())
             with run.recipe.precision.autocast(run.device):
                 loss = summed(run.loss, run.module(*inputs), target)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -62,7 +63,11 @@ def warm(run: Run) -> None:
             for module in modules:
                 module.eval()
                 with run.recipe.precision.autocast(run.device):
-                    module(*(tensor[: run.evaluation_batch] for tensor in run.splits.val[:-1]))
+                    module(
+                        *moved(head(run.splits.val, run.evaluation_batch), run.device, run.recipe.precision.dtype())[
+                            :-1
+                        ]
+                    )
     run.optimizer.zero_grad()
     with torch.no_grad():
         for buffer, before in buffers:

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from trainables.batches import split
+from trainables.data.feed import looked_at
+from trainables.data.source import count
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from trainables.data.source import Set
     from trainables.losses import Loss
     from trainables.precision import Precision
-    from trainables.task import Metric, Tensors
+    from trainables.task import Metric
     from trainables.world import World
 
 
 def evaluate(
     module: nn.Module,
-    tensors: Tensors,
+    samples: Set,
     *,
     loss: Loss,
     metrics: Mapping[str, Metric],
@@ -37,12 +39,12 @@ def evaluate(
     from trainables.world import World
 
     world = world or World()
-    device = tensors[0].device
+    device = next(module.parameters()).device
     sums = torch.zeros(2 + len(metrics), dtype=torch.float64, device=device)
     training = module.training
     module.eval()
     with torch.inference_mode():
-        for *inputs, target in split(world.part(tensors), size):
+        for *inputs, target in looked_at(samples, size, world, device, precision.dtype()):
             if not len(target):
                 continue  # a set smaller than the number of workers: the mean over nothing is not a number
             with precision.autocast(device):
@@ -52,7 +54,7 @@ def evaluate(
             sums += torch.stack([value.double() for value in values])
     module.train(training)
     *totals, lost, weight = world.total(sums).tolist()
-    averages = (value / len(tensors[-1]) for value in totals)
+    averages = (value / count(samples) for value in totals)
     return {"loss": lost / weight if weight else 0.0, **dict(zip(metrics, averages, strict=True))}
 
 

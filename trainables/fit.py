@@ -12,19 +12,20 @@ import torch
 from torch import Tensor
 
 from trainables.augment import augmented
-from trainables.batches import picked
+from trainables.batches import unchanged
 from trainables.compiled import warm
+from trainables.data import feed
 from trainables.determinism import deterministic
 from trainables.evaluate import evaluate
 from trainables.gradients import accumulate
 from trainables.losses import mean
 from trainables.micro_batch import Auto
 from trainables.run import Run
-from trainables.seeds import generator, seeded
 from trainables.telemetry import Meter
 from trainables.world import World
 
 if TYPE_CHECKING:
+    from trainables.batches import Through
     from trainables.recipe import Recipe
     from trainables.task import Splits, Task
 
@@ -51,14 +52,16 @@ def fit(
     task: Task,
     recipe: Recipe,
     *,
-    splits: Splits | None = None,
+    splits: Splits[Any] | None = None,
     device: str | torch.device = "cpu",
     state: Mapping[str, Any] | None = None,
     world: World | None = None,
+    through: Through = unchanged,
 ) -> Iterator[Epoch]:
     """Train, an epoch at a time; ``state`` (of ``Run.state``) goes on where it was taken, bit for bit on a CPU.
 
-    Each of several workers calls it with its own ``world``; all yield the same epochs, reduced over the workers.
+    Each of several workers calls it with its own ``world``; all yield the same epochs, reduced over the workers. Training batches
+    go ``through`` a transform, from iterator to iterator: what it does after its ``yield`` is done after that batch's step.
     Raises ConflictError before the first step when the recipe, the task or the data cannot be trained.
     """
     run = Run.start(task, recipe, splits=splits, device=torch.device(device), world=world)
@@ -70,9 +73,8 @@ def fit(
             warm(run)
     while run.epoch < recipe.epochs:
         run.begin_epoch()
-        drawing = seeded(run.device, run.seeds.order, run.epoch, *run.world.stream)
-        with meter.phase("train"), _arithmetic(recipe), drawing:
-            trained = _train(run)
+        with meter.phase("train"), _arithmetic(recipe), run.drawing():
+            trained = _train(run, through)
         with meter.phase("validate"), _arithmetic(recipe):
             metrics = trained | _measure(run)
             improved = run.improves(metrics)
@@ -99,23 +101,20 @@ def _arithmetic(recipe: Recipe) -> Iterator[None]:
         yield
 
 
-def _train(run: Run) -> dict[str, float]:
+def _train(run: Run, through: Through) -> dict[str, float]:
     """One pass over the training set: accumulate, unscale, clip, add noise, step, average, schedule, in this order.
 
     A step that the scaler skips has its samples counted and nothing else: weights, average and schedule stay where they are.
     """
-    recipe, plan, world, optimizer = run.recipe, run.plan, run.world, run.optimizer
-    first = run.step
-    loss_sum = torch.zeros((), device=run.device, dtype=torch.float64)
-    norm_sum, weight_sum = torch.zeros_like(loss_sum), torch.zeros_like(loss_sum)
-    batches = picked(run.splits.train, plan.batch_size, run.order())
-    for batch in augmented(batches, recipe.augment, generator("augment", run.seeds.order, run.epoch)):
+    recipe, plan, world, optimizer, tally = run.recipe, run.plan, run.world, run.optimizer, run.tally
+    batches = feed.training(run, plan.batch_size, skip=tally.batches)
+    for batch in through(run, augmented(batches, recipe.augment, tally.augmenting)):
         summed, weight = accumulate(run, batch)
-        loss_sum += summed
-        weight_sum += weight
+        tally.loss += summed
+        tally.weight += weight
         if run.scaler.unscale(optimizer):
             if recipe.clip is not None:
-                norm_sum += recipe.clip(run.parameters)
+                tally.norm += recipe.clip(run.parameters)
             if recipe.noise is not None:
                 recipe.noise(run.parameters, run.step, run.seeds.order)
             run.schedule()
@@ -123,12 +122,14 @@ def _train(run: Run) -> dict[str, float]:
             if run.average is not None:
                 run.average.update()
             run.step += 1
+            tally.steps += 1
         optimizer.zero_grad()
         run.samples += len(batch[-1])
+        tally.batches += 1
     world.settle(run.buffers)
-    trained = {"train/loss": float(mean(world.total(loss_sum), weight_sum))}
-    if recipe.clip is not None and run.step > first:
-        trained["train/grad_norm"] = float(norm_sum) / (run.step - first)
+    trained = {"train/loss": float(mean(world.total(tally.loss), tally.weight))}
+    if recipe.clip is not None and tally.steps:
+        trained["train/grad_norm"] = float(tally.norm) / tally.steps
     return trained
 
 
@@ -146,7 +147,7 @@ def _measure(run: Run) -> dict[str, float]:
 
 def _inputs(run: Run) -> Iterator[tuple[Tensor, ...]]:
     """The training inputs in this epoch's order; as they lie they may be sorted by class."""
-    for *inputs, _ in picked(run.splits.train, run.evaluation_batch, run.order()):
+    for *inputs, _ in feed.training(run, run.evaluation_batch):
         yield tuple(inputs)
 
 
@@ -166,7 +167,7 @@ def _evaluated(run: Run, name: str, *, raw: bool = False) -> dict[str, float]:
 def _row(run: Run, metrics: Mapping[str, float], meter: Meter, seconds: Mapping[str, float]) -> dict[str, Any]:
     """The history's row: what the ledger keeps of an epoch. Costs are sums since the run began, over all its attempts."""
     before = run.history[-1] if run.history else {}
-    used = _of_all(run, meter.used())
+    used = _of_all(run, {name: value + run.tally.spent.get(name, 0.0) for name, value in meter.used().items()})
     sums = {name: before.get(name, 0.0) + value for name, value in used.items()}
     special = {
         "skipped_steps": run.scaler.skipped or None,

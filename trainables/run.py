@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -12,7 +13,9 @@ from torch.distributed.tensor import DTensor
 
 from trainables import dropout
 from trainables.averages import Averaged
+from trainables.data.source import by_sample, count, head, moved, resident
 from trainables.errors import ConflictError
+from trainables.keep import FORMAT
 from trainables.losses import Loss
 from trainables.micro_batch import Auto
 from trainables.modules import freeze, recompute
@@ -22,11 +25,9 @@ from trainables.scaler import Scaler
 from trainables.schedules import Reactive, Schedule
 from trainables.seeds import Seeds, generator, seeded
 from trainables.split import Split
+from trainables.tally import Tally, shared
 from trainables.task import Splits, Task
 from trainables.world import World, idle_parameters
-
-FORMAT = 3
-"""Version of the state's layout."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -36,13 +37,14 @@ class Run:
     ``history`` has one row an epoch. ``replica`` is the module as it is called in training, where gradients meet those of the other
     workers. ``deployed`` are the weights that are validated, kept and judged. ``step`` counts the optimizer's steps; ``samples``
     also counts those of steps that the scaler skipped. ``micro_batch`` is what is held at a time now, ``curve`` the schedule of
-    this epoch, ``rate`` its dropout where that changes, ``frozen`` the submodules that stay in evaluation mode.
+    this epoch, ``rate`` its dropout where that changes, ``tally`` how far it has come, ``frozen`` the submodules that stay in
+    evaluation mode. ``broken_off`` is the part of the next epoch that was trained before the state which the run goes on from.
     """
 
     task: Task
     recipe: Recipe
     plan: Plan
-    splits: Splits
+    splits: Splits[Any]
     device: torch.device
     seeds: Seeds
     loss: Loss
@@ -56,16 +58,18 @@ class Run:
     frozen: list[nn.Module]
     micro_batch: int
     curve: Schedule
+    tally: Tally
     lr: float = 0.0
     rate: float | None = None
     epoch: int = 0
     step: int = 0
     samples: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    broken_off: Mapping[str, Any] | None = None
 
     @classmethod
     def start(
-        cls, task: Task, recipe: Recipe, *, splits: Splits | None, device: torch.device, world: World | None = None
+        cls, task: Task, recipe: Recipe, *, splits: Splits[Any] | None, device: torch.device, world: World | None = None
     ) -> Self:
         """A run before its first step. Raises ConflictError when recipe, task or data cannot be trained on this device."""
         conflicts = [*task.conflicts(), *recipe.conflicts(), *_disagreements(task, recipe)]
@@ -111,12 +115,12 @@ class Run:
                 "model", [f"{type(recipe.model).__name__} has no dropout layer; set dropout=None, or add one"]
             )
         replica = module
-        plan = Plan.of(recipe, len(splits.train[-1]), world.size)
+        plan = Plan.of(recipe, count(splits.train), world.size)
         average = recipe.average.build(module) if recipe.average is not None else None
         if recipe.compile is not None:
             recipe.compile.apply(module)
         if world.size > 1 and not isinstance(recipe.micro_batch, Auto):
-            first = tuple(tensor[:2] for tensor in splits.train)
+            first = moved(head(splits.train, 2), device, dtype)
             with seeded(device, "init", seeds.init):
                 replica = world.joined(module, unused=idle_parameters(module, first, loss))
         return cls(
@@ -137,6 +141,7 @@ class Run:
             frozen=frozen,
             micro_batch=plan.micro_batch,
             curve=recipe.schedule,
+            tally=Tally.begun(device, seeds.order, 0),
         )
 
     @property
@@ -158,12 +163,23 @@ class Run:
     def begin_epoch(self) -> None:
         """Count the next epoch, and set what holds for all of it: the mode, the schedule's curve and the rate of dropout."""
         self.epoch += 1
+        self.tally = Tally.begun(self.device, self.seeds.order, self.epoch)
+        if self.broken_off is not None:
+            self.tally.load(self.broken_off)
+            self.broken_off = None
         schedule, ramp = self.recipe.schedule, self.recipe.dropout
         self.curve = schedule.after(self.history, self.task.goal) if isinstance(schedule, Reactive) else schedule
         if ramp is not None:
             self.rate = ramp((self.epoch - 1) / max(1, self.plan.epochs - 1))
             dropout.apply(self.module, self.rate)
         self.training()
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Torch's generators as this worker's training draws from them: from the epoch's seed, or on from where it broke off."""
+        with seeded(self.device, self.seeds.order, self.epoch, *self.world.stream):
+            self.tally.draw_on()
+            yield
 
     def training(self) -> None:
         """Training mode, but for what is frozen as a whole."""
@@ -176,7 +192,7 @@ class Run:
         drawn, samples = generator(self.seeds.order, self.epoch), self.plan.samples
         if self.recipe.curriculum is None or self.task.difficulty is None:
             return torch.randperm(samples, generator=drawn)
-        difficulty = self.task.difficulty(self.splits.train)
+        difficulty = by_sample(self.splits.train, self.task.difficulty)
         return self.recipe.curriculum.order(difficulty, self.epoch, self.plan.epochs, drawn)
 
     def schedule(self) -> None:
@@ -195,16 +211,19 @@ class Run:
             return False
         return not any(not goal.better(value, row[name]) for row in self.history if row[name] == row[name])
 
-    def state(self) -> dict[str, Any]:
+    def state(self, *, within: bool = False) -> dict[str, Any]:
         """All that a resumed run needs, as tensors and plain values; the tensors are the live ones, not copies.
 
-        No generator is in it: every epoch draws from its own seed.
+        At the end of an epoch no generator is in it: every epoch draws from its own seed. ``within`` an epoch, between two steps,
+        it holds how far each worker has come; all of them call it, and the first has the whole.
         """
         return {
             "format": FORMAT,
-            "epoch": self.epoch,
+            "epoch": self.epoch - 1 if within else self.epoch,
+            "within": self.world.gathered(self._own()) if within else None,
             "step": self.step,
             "samples": self.samples,
+            "lr": self.lr,
             "history": self.history,
             "module": self.module.state_dict(),
             "optimizer": [self.optimizer.state.get(parameter, {}) for parameter in self.parameters],
@@ -213,11 +232,19 @@ class Run:
             "micro_batch": self.micro_batch,
         }
 
+    def _own(self) -> dict[str, Any]:
+        """What is this worker's alone in mid-epoch; its buffers (BatchNorm's statistics) are settled only at the end."""
+        buffers = [buffer.cpu() for buffer in self.buffers] if self.world.size > 1 else []
+        return {**self.tally.state(), "buffers": buffers}
+
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from ``state``; settings are the recipe's, whatever they were. Raises ValueError for a state of another format."""
         if state["format"] != FORMAT:
-            raise ValueError(f"the checkpoint has format {state['format']}, this version reads {FORMAT}; train anew")
-        self.epoch, self.step, self.samples = state["epoch"], state["step"], state["samples"]
+            raise ValueError(
+                f"the checkpoint has format {state['format']}, this version reads {FORMAT}; delete it and train anew, or go on "
+                "with the version that wrote it"
+            )
+        self.epoch, self.step, self.samples, self.lr = state["epoch"], state["step"], state["samples"], state["lr"]
         self.history = [dict(row) for row in state["history"]]
         self.module.load_state_dict(state["module"])
         self._load_optimizer(state["optimizer"])
@@ -225,6 +252,10 @@ class Run:
             self.average.load(state["average"])
         self.scaler.load(state.get("scaler", {}))
         self.micro_batch = state.get("micro_batch", self.micro_batch)
+        if state["within"] is not None:
+            self.broken_off = shared(state["within"], self.world.rank, self.world.size)
+            for buffer, own in zip(self.buffers, self.broken_off["buffers"], strict=False):
+                buffer.copy_(own)
 
     def _load_optimizer(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Give every parameter its state; torch's own format has it by group, and groups depend on settings."""
@@ -248,9 +279,11 @@ def _disagreements(task: Task, recipe: Recipe) -> Iterator[str]:
         )
 
 
-def _moved(splits: Splits, device: torch.device, dtype: torch.dtype) -> Splits:
-    def moved(tensors: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        return tuple(t.to(device=device, dtype=dtype if t.is_floating_point() else t.dtype) for t in tensors)
+def _moved(splits: Splits[Any], device: torch.device, dtype: torch.dtype) -> Splits[Any]:
+    """Tensors on the device; sources stay where they are."""
 
-    more = {name: moved(tensors) for name, tensors in splits.more.items()}
-    return Splits(train=moved(splits.train), val=moved(splits.val), test=moved(splits.test), more=more)
+    def there(samples: Any) -> Any:
+        return moved(samples, device, dtype) if resident(samples) else samples
+
+    more = {name: there(samples) for name, samples in splits.more.items()}
+    return Splits(train=there(splits.train), val=there(splits.val), test=there(splits.test), more=more)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from trainables.data.source import chosen, count, joined
 from trainables.errors import ConflictError
 from trainables.seeds import generator
 
@@ -24,7 +25,7 @@ class Split(Protocol):
         """True when the samples must lie in the order of time: the task then says ``ordered=True``."""
         ...
 
-    def __call__(self, splits: Splits, seed: int) -> Splits:
+    def __call__(self, splits: Splits[Any], seed: int) -> Splits[Any]:
         """The same samples and the same test set, divided by ``seed``. Raises ConflictError when there are too few samples."""
         ...
 
@@ -44,7 +45,7 @@ class Holdout:
         """Any order will do."""
         return False
 
-    def __call__(self, splits: Splits, seed: int) -> Splits:
+    def __call__(self, splits: Splits[Any], seed: int) -> Splits[Any]:
         """Draw the validation set."""
         import torch
 
@@ -76,7 +77,7 @@ class KFold:
         """Any order will do."""
         return False
 
-    def __call__(self, splits: Splits, seed: int) -> Splits:
+    def __call__(self, splits: Splits[Any], seed: int) -> Splits[Any]:
         """Take one part for validation."""
         import torch
 
@@ -114,7 +115,7 @@ class WalkForward:
         """The samples must lie in the order of time."""
         return True
 
-    def __call__(self, splits: Splits, seed: int) -> Splits:
+    def __call__(self, splits: Splits[Any], seed: int) -> Splits[Any]:
         """Take one block for validation and what came before it for training."""
         import torch
 
@@ -139,8 +140,8 @@ class WalkForward:
             yield f"WalkForward window {self.window} must be at least 1; None trains on everything before"
 
 
-def _samples(splits: Splits) -> int:
-    return len(splits.train[-1]) + len(splits.val[-1])
+def _samples(splits: Splits[Any]) -> int:
+    return count(splits.train) + count(splits.val)
 
 
 def _enough(name: str, samples: int, needed: int) -> None:
@@ -150,9 +151,7 @@ def _enough(name: str, samples: int, needed: int) -> None:
         )
 
 
-def _divided(splits: Splits, train: Tensor, val: Tensor) -> Splits:
+def _divided(splits: Splits[Any], train: Tensor, val: Tensor) -> Splits[Any]:
     """Training and validation samples one after the other, divided by index."""
-    import torch
-
-    pool = tuple(torch.cat(pair) for pair in zip(splits.train, splits.val, strict=True))
-    return replace(splits, train=tuple(tensor[train] for tensor in pool), val=tuple(tensor[val] for tensor in pool))
+    pool = joined(splits.train, splits.val)
+    return replace(splits, train=chosen(pool, train), val=chosen(pool, val))

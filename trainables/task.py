@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic
 
+from typing_extensions import TypeVar
+
+from trainables.data.source import count, head, targets
 from trainables.errors import ConflictError
 from trainables.losses import CrossEntropy, Loss, outputs
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from trainables.data.source import Indexed, Streamed
 
     Tensors = tuple[Tensor, ...]
     """Inputs, then the target last; all have the samples along their first dimension."""
@@ -56,34 +61,42 @@ class Shape:
     outputs: int
 
 
+S = TypeVar("S", bound="Tensors | Indexed | Streamed", default="Tensors")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Splits:
+class Splits(Generic[S]):
     """The data of one run: train to learn, ``val`` to choose, ``test`` to judge. Each is (input…, target).
 
+    Tensors are moved to the device as a whole; of a ``Source`` (``trainables.data``) only batches are. The sets of one run may mix.
     ``more`` are further validation sets by name: what is measured on ``night`` is logged as ``val_night/…`` and chooses nothing.
     """
 
-    train: Tensors
-    val: Tensors
-    test: Tensors
-    more: Mapping[str, Tensors] = field(default_factory=dict)
+    train: S
+    val: S
+    test: S
+    more: Mapping[str, S] = field(default_factory=dict)
 
-    def named(self) -> dict[str, Tensors]:
+    def named(self) -> dict[str, S]:
         """Every set by the name under which it is logged."""
         further = {f"val_{name}": tensors for name, tensors in self.more.items()}
         return {"train": self.train, "val": self.val, "test": self.test, **further}
 
     def shape(self, loss: Loss) -> Shape:
         """Inputs as the tensors have them, and the outputs that this loss needs for the targets of all sets."""
-        needed = outputs(loss, [tensors[-1] for tensors in self.named().values()])
-        return Shape(inputs=tuple(self.train[0].shape[1:]), outputs=needed)
+        needed = outputs(loss, [targets(samples) for samples in self.named().values()])
+        return Shape(inputs=tuple(head(self.train, 1)[0].shape[1:]), outputs=needed)
 
     def conflicts(self) -> Iterator[str]:
         """What makes this data unusable."""
-        for name, tensors in self.named().items():
+        for name, samples in self.named().items():
             if "/" in name:
                 yield f"the validation set {name!r} has a slash in its name, which parts the set from the metric; take it out"
-            counts = [len(tensor) for tensor in tensors]
+            if not isinstance(samples, tuple):
+                if count(samples) == 0:
+                    yield f"{name} is empty; every split needs at least one sample"
+                continue
+            counts = [len(tensor) for tensor in samples]
             if len(counts) < 2:
                 yield f"{name} holds {len(counts)} tensor; it needs inputs and a target"
             elif len(set(counts)) > 1:
@@ -103,7 +116,7 @@ class Task:
     """
 
     name: str
-    data: Callable[[int], Splits]
+    data: Callable[[int], Splits[Any]]
     goal: Maximise | Minimise
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     loss: Loss = CrossEntropy()
@@ -122,7 +135,7 @@ class Task:
             if "/" in name:
                 yield f"the metric {name!r} has a slash in its name, which parts the set from the metric; take it out"
 
-    def load(self, seed: int) -> Splits:
+    def load(self, seed: int) -> Splits[Any]:
         """The splits drawn with this seed. Raises ConflictError when they cannot be trained on."""
         splits = self.data(seed)
         conflicts = list(splits.conflicts())
