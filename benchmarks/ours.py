@@ -1,9 +1,13 @@
-"""The same trial by the product: a sweep through its lanes, with table and MLflow, as the command of a sweep runs it."""
+"""The same trial by the product: a sweep through its lanes, as the command of a sweep runs it.
+
+With the rehearsal, the nodes' agreement, table, MLflow and watchdog; without the plan before and the page after.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,12 +108,17 @@ def raced(sweep: Sweep, marks: Path, scratch: Path, *, trials: int, tracked: boo
     from analysis.ledger import read_question
     from analysis.tracking import Tracker, check
     from reports.console import LiveTable
-    from sweeps.engine import question
+    from sweeps.engine import cluster, nodes, question
     from sweeps.engine.drive import drive
     from sweeps.engine.lanes import solo
     from sweeps.engine.machine import Machine
+    from sweeps.engine.rehearsal import rehearse
+    from sweeps.engine.room import room
+    from sweeps.engine.watchdog import Watchdog
 
     sweep.check()
+    room(sweep)
+    rehearse(sweep)
     folder = scratch / sweep.name
     folder.mkdir(parents=True)
     machine = Machine.here(None)
@@ -122,6 +131,7 @@ def raced(sweep: Sweep, marks: Path, scratch: Path, *, trials: int, tracked: boo
         check(uri)
         tracker = Tracker(uri=uri, question=read_question(folder))
     solo.start(sweep.resources)
+    nodes.agree(folder, question.files(sweep))
     table = LiveTable(
         levels=["trial_cost"],
         heats=[sweep.trials],
@@ -130,11 +140,12 @@ def raced(sweep: Sweep, marks: Path, scratch: Path, *, trials: int, tracked: boo
         metric=sweep.task.goal.metric,
         mode=sweep.task.goal.mode,
     )
-    followers: list[Follower] = [table, Marker(marks, tracker, trials)]
-    if tracker is not None:
-        followers.insert(1, tracker)
+    answers = partial(cluster.answers, cluster.address())
+    watchdog = Watchdog(lane=sweep.lane, say=table.note, look=cluster.scene, answers=answers, growth=cluster.could())
+    followers: list[Follower] = [table, *([tracker] if tracker is not None else []), watchdog]
+    followers.append(Marker(marks, tracker, trials))
     try:
-        with table:
+        with table, watchdog:
             drive(sweep, folder, lane=sweep.lane, concurrency=1, machine=machine, followers=followers)
     finally:
         if tracker is not None:
