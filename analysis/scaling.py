@@ -6,15 +6,20 @@ steps that the finals took over their samples (``effective_batch``), not from wh
 
 Throughput is samples trained a second of training time, validation not counted. A speed-up is the ratio of two throughputs on the
 same seed; all speed-ups are compared by sign flips of their logarithms (``signflip``), as everything else is: intervals are
-simultaneous, and below the fewest seeds there is none. What slows a machine for a moment is skewed, but it strikes either of a pair
-alike, so their difference is symmetric, which is what sign flips ask for.
+simultaneous, and below the fewest seeds there is none.
+
+A batch of 256 on two workers and one of 128 a worker on two are one configuration. Where the sweep ran it once, ``sweep.json``
+says so (``equal``), and its finals stand in both groups; where it ran it twice, the two are ``Twins``, whose difference is noise.
+
+What slows a machine for a moment is skewed, but it strikes either of a pair alike, so their difference is symmetric, which is what
+sign flips ask for.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -78,6 +83,21 @@ class ScalingGroup:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Twins:
+    """Two levels of different groups that are one configuration, run twice: whatever differs between them is noise.
+
+    ``ratio`` is the second's throughput over the first's, on the seeds that both have, with its own interval; None without such
+    seeds. ``same_scores`` is True where both reached the same on every such seed.
+    """
+
+    first: str
+    second: str
+    ratio: float | None
+    interval: Interval | None
+    same_scores: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Scaling:
     """All groups; ``seeds`` are how many the speed-ups were compared on, 0 where there is none.
 
@@ -92,6 +112,7 @@ class Scaling:
     like_with_like: bool
     cores: int | None
     threads: int | None
+    twins: Sequence[Twins] = ()
 
     @property
     def oversubscribed(self) -> list[int]:
@@ -108,21 +129,23 @@ def scaling(question: Question, finals: Sequence[Finals], *, seeds: Sequence[int
     """
     if WORKERS not in question.factors:
         return None
-    usable = [level for level in finals if _count(level.level.get(WORKERS))]
+    usable = [level for level in _standing(question, finals) if _count(level.level.get(WORKERS))]
     warm_up = all(len(r.history) >= WARM_UP_FROM for level in usable for r in level.finished.values())
     rates = {level.label: _rates(level, warm_up=warm_up) for level in usable}
     groups = _grouped(usable)
     timed = like_with_like(finals)
     test, pairs, shared = None, _pairs(groups, rates), list(seeds)
-    for seen in (rates[label] for pair in pairs for label in pair):
+    for seen in (rates[label] for label in dict.fromkeys(label for pair in pairs for label in pair)):
         shared = [seed for seed in shared if seed in seen]
     if timed and pairs and shared:
         test = compare(
             np.array([[math.log(rates[a][seed] / rates[b][seed]) for seed in shared] for a, b in pairs]), alpha=alpha
         )
     compared = _Compared(pairs=pairs, test=test, rates=rates, warm_up=warm_up, alpha=alpha)
+    shown = [_group(question, group, compared) for group in groups]
     return Scaling(
-        groups=[_group(question, group, compared) for group in groups],
+        groups=shown,
+        twins=_twins(groups, shown, compared),
         seeds=len(shared) if test is not None else 0,
         warm_up=warm_up and any(rates.values()),
         like_with_like=timed,
@@ -141,16 +164,52 @@ class _Compared:
     warm_up: bool
     alpha: float
 
-    def speed_up(self, label: str) -> tuple[float, Interval | None] | None:
-        """How many times as fast a level is as the fewest workers of its group, with its interval; 1 without one for these."""
+    def speed_up(self, label: str, base: str) -> tuple[float, Interval | None] | None:
+        """How many times as fast a level is as ``base``, the fewest workers of its group; 1 without an interval for it."""
         if self.test is None:
             return None
         for place, (more, fewest) in enumerate(self.pairs):
-            if label == more:
+            if fewest == base and label == more:
                 return math.exp(self.test.mean[place]), _exp(self.test.low[place], self.test.high[place])
-            if label == fewest:
+            if fewest == base and label == base:
                 return 1.0, None
         return None
+
+
+def _standing(question: Question, finals: Sequence[Finals]) -> list[Finals]:
+    """The finals of every level, with those that stand for another level's once more under that one, label and all."""
+    found = list(finals)
+    for entry in question.raw.get("equal") or ():
+        ran = next((level for level in finals if dict(level.level) == entry["run_as"]), None)
+        if ran is not None:
+            found.append(replace(ran, level=entry["level"]))
+    return found
+
+
+def _twins(groups: Sequence[Sequence[Finals]], shown: Sequence[ScalingGroup], compared: _Compared) -> list[Twins]:
+    """The levels that are one configuration and yet two runs."""
+    found: dict[tuple[object, ...], Finals] = {}
+    twins = []
+    for levels, group in zip(groups, shown, strict=True):
+        for level, point in zip(levels, group.points, strict=True):
+            rest = frozenset((path, value) for path, value in _others(level).items() if path != "batch_size")
+            first = found.setdefault((point.workers, point.batch, rest), level)
+            if point.batch is not None and first.label != level.label:
+                twins.append(_twin(first, level, compared))
+    return twins
+
+
+def _twin(first: Finals, second: Finals, compared: _Compared) -> Twins:
+    before, after = compared.rates[first.label], compared.rates[second.label]
+    logs = [math.log(after[seed] / before[seed]) for seed in sorted(before.keys() & after.keys())]
+    scored = first.scores.keys() & second.scores.keys()
+    return Twins(
+        first=first.label,
+        second=second.label,
+        ratio=math.exp(sum(logs) / len(logs)) if logs else None,
+        interval=_exp(*mean_interval(np.array(logs), alpha=compared.alpha)) if logs else None,
+        same_scores=all(math.isclose(first.scores[seed], second.scores[seed], rel_tol=1e-9) for seed in scored),
+    )
 
 
 def _grouped(levels: Sequence[Finals]) -> list[list[Finals]]:
@@ -174,16 +233,16 @@ def _group(question: Question, levels: Sequence[Finals], compared: _Compared) ->
     others = _others(levels[0])
     batch = None if batches is None else batches.named(others.get("batch_size", _fixed_batch(question)))
     label, at = _words(others, kind, batch)
-    base = next((_workers(level) for level in levels if compared.rates[level.label]), 1)
+    base = next((level for level in levels if compared.rates[level.label]), levels[0])
     points = [_point(level, compared, base, _in_all(batch, kind, _workers(level))) for level in levels]
     return ScalingGroup(label=label, at=at, kind=kind, batch=batch, points=points)
 
 
-def _point(level: Finals, compared: _Compared, base: int, batch: int | None) -> ScalingPoint:
+def _point(level: Finals, compared: _Compared, base: Finals, batch: int | None) -> ScalingPoint:
     workers, records = _workers(level), list(level.finished.values())
     logs = [math.log(rate) for rate in compared.rates[level.label].values()]
-    speed_up, interval = compared.speed_up(level.label) or (None, None)
-    ideal = workers / base
+    speed_up, interval = compared.speed_up(level.label, base.label) or (None, None)
+    ideal = workers / _workers(base)
     peak = max((record.cost.peak_bytes for record in records if record.cost.peak_bytes), default=None)
     return ScalingPoint(
         label=level.label,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from markupsafe import Markup
@@ -22,10 +22,14 @@ from reports.whisker import Axis, axis, header, whisker
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScalingRow:
-    """One level as words, ``swatch`` in its colour; ``strip`` draws its efficiency."""
+    """One level as words, ``swatch`` in its colour; ``strip`` draws its efficiency.
+
+    ``again`` for a run that stands in a group above too.
+    """
 
     workers: int
     swatch: str
+    again: bool
     batch: str
     throughput: str
     interval: str
@@ -91,9 +95,9 @@ def section(question: Question, verdict: Verdict, labels: Labels) -> ScalingSect
         legend=[] if labelled(list(signs)) else [(sign, label) for label, sign in signs.items()],
         chart=_chart(scaling, groups, labels, verdict.confidence),
         head=Markup(head),
-        parts=[part(group, scale, labels, signs[group.label]) for group in groups],
+        parts=_parts(groups, scale, labels, signs),
         energy=any(point.joules is not None for point in points),
-        conditions=" ".join(_conditions(question, scaling)),
+        conditions=" ".join([*_conditions(question, scaling), *_same(scaling, groups)]),
         method=" ".join(_method(scaling, verdict.confidence)),
     )
 
@@ -125,13 +129,34 @@ def _chart(scaling: Scaling, groups: Sequence[ScalingGroup], labels: Labels, con
     )
 
 
-def part(group: ScalingGroup, scale: Axis | None = None, labels: Labels | None = None, sign: str = "") -> ScalingPart:
-    """One group as words; without an axis nothing is drawn, without labels there are no colours."""
-    rows = [_row(point, scale, swatch(labels.place(point.label)) if labels else "") for point in group.points]
+def part(
+    group: ScalingGroup,
+    scale: Axis | None = None,
+    labels: Labels | None = None,
+    sign: str = "",
+    above: Collection[str] = (),
+) -> ScalingPart:
+    """One group as words; without an axis nothing is drawn, without labels there are no colours; ``above`` are labels shown."""
+    rows = [
+        _row(point, scale, swatch(labels.place(point.label)) if labels else "", again=point.label in above)
+        for point in group.points
+    ]
     return ScalingPart(label=group.label, words=kind(group), sign=sign, rows=rows)
 
 
-def _row(point: ScalingPoint, scale: Axis | None, colour: str) -> ScalingRow:
+def _parts(
+    groups: Sequence[ScalingGroup], scale: Axis | None, labels: Labels, signs: Mapping[str, str]
+) -> list[ScalingPart]:
+    """All groups, each knowing what those above it have shown."""
+    above: set[str] = set()
+    parts = []
+    for group in groups:
+        parts.append(part(group, scale, labels, signs[group.label], frozenset(above)))
+        above |= {point.label for point in group.points}
+    return parts
+
+
+def _row(point: ScalingPoint, scale: Axis | None, colour: str, *, again: bool) -> ScalingRow:
     strip = ""
     if scale is not None and point.efficiency is not None:
         strip = whisker(scale, point.efficiency, point.efficiency_interval)
@@ -139,6 +164,7 @@ def _row(point: ScalingPoint, scale: Axis | None, colour: str) -> ScalingRow:
     return ScalingRow(
         workers=point.workers,
         swatch=colour,
+        again=again,
         batch=units.count(point.batch),
         throughput=units.count(point.throughput),
         interval=units.interval(point.interval, units.count),
@@ -183,6 +209,31 @@ def _conditions(question: Question, scaling: Scaling) -> list[str]:
             " unless other machines took part."
         )
     return remarks
+
+
+def _same(scaling: Scaling, groups: Sequence[ScalingGroup]) -> list[str]:
+    """What is said of one configuration that has two names: a run that stands for both, or two runs that differ by noise."""
+    said = []
+    for twins in scaling.twins:
+        text = f"{twins.first} and {twins.second} are one configuration, run twice"
+        if twins.ratio is not None:
+            ends = units.interval(twins.interval, times)
+            text += (
+                f": the second trained {times(twins.ratio)} times as many samples a second{f' {ends}' if ends else ''}"
+            )
+        same = ", and the scores are the same" if twins.same_scores else ""
+        said.append(f"{text}{same}. What differs between them is noise.")
+    shown: dict[tuple[str, int], list[str]] = {}
+    for group in groups:
+        for point in group.points:
+            shown.setdefault((point.label, point.workers), []).append(group.label)
+    for (_, workers), where in shown.items():
+        if len(where) > 1:
+            plural = "" if workers == 1 else "s"
+            said.append(
+                f"{' and '.join(where)} are one configuration with {workers} worker{plural}: one run stands for both."
+            )
+    return said
 
 
 def _method(scaling: Scaling, confidence: float) -> list[str]:

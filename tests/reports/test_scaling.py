@@ -97,6 +97,29 @@ def test_a_level_has_one_name_and_one_colour_on_the_whole_page(folder: Path) -> 
     assert "each(256, PerWorker(samples=128))" in text  # as the file has it
 
 
+def test_one_configuration_with_two_names_is_told(tmp_path: Path) -> None:
+    both: dict[tuple[Scalar, int], float] = {(256, 1): 1.0, (256, 2): 1.62, (GROWING, 1): 0.9, (GROWING, 2): 1.62}
+    twice = planted_folder(tmp_path / "twice", planted_scaling(both), planted_scaling_question())
+    _, _, found = read(twice)
+    assert "256 in all, 2 workers and 128 a worker, 2 workers are one configuration, run twice" in found.conditions
+    assert not any(row.again for part in found.parts for row in part.rows)
+    twin, ran = ({"batch_size": batch, "resources.workers": 2} for batch in (GROWING, 256))
+    question = planted_scaling_question()
+    levels = [{"batch_size": b, "resources.workers": w} for b, w in list(both)[:3]]
+    asked = question | {"levels": levels, "equal": [{"level": twin, "run_as": ran}]}
+    records = [record for record in planted_scaling(both) if dict(record.level) != twin]
+    once = planted_folder(tmp_path / "once", records, asked)
+    _, _, found = read(once)
+    assert (
+        "256 in all and 128 a worker are one configuration with 2 workers: one run stands for both." in found.conditions
+    )
+    strong, weak = found.parts
+    assert [row.again for row in (*strong.rows, *weak.rows)] == [False, False, False, True]
+    assert strong.rows[1].swatch == weak.rows[1].swatch
+    assert strong.rows[1].throughput == weak.rows[1].throughput
+    assert "as above" in Outline(write(once).read_text()).text
+
+
 def test_the_table_holds_the_figures(folder: Path) -> None:
     _, verdict, found = read(folder)
     assert [part.label for part in found.parts] == ["256 in all", "128 a worker"]
