@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,7 +36,7 @@ class Tally:
 
 def tally(question: Question, records: Sequence[TrialRecord]) -> Tally:
     """Count what the ledger holds against what the question plans."""
-    levels = math.prod(len(levels) for levels in question.factors.values())
+    levels = len(question.levels)
     trials = question.raw.get("trials")
     done = [record for record in records if record.status is not Status.RUNNING]
     return Tally(

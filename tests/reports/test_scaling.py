@@ -117,7 +117,9 @@ def test_one_configuration_with_two_names_is_told(tmp_path: Path) -> None:
     assert [row.again for row in (*strong.rows, *weak.rows)] == [False, False, False, True]
     assert strong.rows[1].swatch == weak.rows[1].swatch
     assert strong.rows[1].throughput == weak.rows[1].throughput
-    assert "as above" in Outline(write(once).read_text()).text
+    text = Outline(write(once).read_text()).text
+    assert "as above" in text
+    assert "Not finished" not in text  # three levels are all there is to run
 
 
 def test_the_table_holds_the_figures(folder: Path) -> None:
