@@ -5,6 +5,7 @@ from trainables.averages import EMA, SWA
 from trainables.clip import ClipNorm, Clips, ClipValue
 from trainables.compiled import Compile
 from trainables.curriculum import Curriculum
+from trainables.data import Balanced, Chunked, InMemory, Prefetch
 from trainables.dropout import DropoutRamp
 from trainables.errors import ConflictError
 from trainables.losses import (
@@ -47,7 +48,9 @@ __all__ = [
     "AdamW",
     "Augmentations",
     "Auto",
+    "Balanced",
     "BinaryCrossEntropy",
+    "Chunked",
     "ClipNorm",
     "ClipValue",
     "Clips",
@@ -66,6 +69,7 @@ __all__ = [
     "GradientNoise",
     "Holdout",
     "Huber",
+    "InMemory",
     "KFold",
     "LinearScaling",
     "Maximise",
@@ -77,6 +81,7 @@ __all__ = [
     "PerWorker",
     "Plan",
     "Plateau",
+    "Prefetch",
     "PureBF16",
     "Quantile",
     "RAdam",

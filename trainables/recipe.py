@@ -11,6 +11,8 @@ from trainables.averages import Average
 from trainables.clip import Clip
 from trainables.compiled import Compile
 from trainables.curriculum import Curriculum
+from trainables.data.prefetch import Prefetch
+from trainables.data.sampling import Sampling
 from trainables.dropout import DropoutRamp
 from trainables.errors import ConflictError
 from trainables.hooks import Hook
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 PARTS = (
     *("optimizer", "schedule", "scaling", "average", "precision", "clip", "noise"),
-    *("dropout", "augment", "curriculum", "split", "compile", "stop"),
+    *("dropout", "augment", "curriculum", "sampling", "split", "prefetch", "compile", "stop"),
 )
 """The fields that hold a part or None."""
 
@@ -86,11 +88,12 @@ class Recipe:
     ``Auto()``: as much as fits); the gradient is the exact mean over the effective batch either way. ``scaling`` takes the
     optimizer's lr as that of a reference batch. ``loss`` None means the task's. ``average`` weights, when there are any, are the
     ones validated, kept and judged. ``noise`` is added to the clipped gradients, ``dropout`` sets the rate of the model's dropout
-    layers as the run goes on, ``augment`` changes training batches, ``curriculum`` starts with easy samples, ``split`` divides
-    the task's training and validation samples anew. ``freeze`` and ``recompute`` name parameters and submodules by patterns such
-    as ``blocks.0.*``: not trained, and without activations kept for the backward pass. ``hooks`` are one's own code around the
-    epochs. ``deterministic`` allows torch's deterministic algorithms alone, which a GPU needs for the same numbers twice. ``seed``
-    is one number for initialisation, order and split alike, or ``Seeds`` to name each.
+    layers as the run goes on, ``augment`` changes training batches, ``curriculum`` starts with easy samples, ``sampling`` draws
+    epochs in another way, ``split`` divides the task's training and validation samples anew, ``prefetch`` looks batches up ahead.
+    ``freeze`` and ``recompute`` name parameters and submodules by patterns such as ``blocks.0.*``: not trained, and without
+    activations kept for the backward pass. ``hooks`` are one's own code around the epochs. ``deterministic`` allows torch's
+    deterministic algorithms alone, which a GPU needs for the same numbers twice. ``seed`` is one number for initialisation,
+    order and split alike, or ``Seeds`` to name each.
     """
 
     model: Model
@@ -108,7 +111,9 @@ class Recipe:
     dropout: DropoutRamp | None = None
     augment: Augmentation | None = None
     curriculum: Curriculum | None = None
+    sampling: Sampling | None = None
     split: Split | None = None
+    prefetch: Prefetch | None = None
     freeze: tuple[str, ...] = ()
     recompute: tuple[str, ...] = ()
     compile: Compile | None = None
@@ -161,6 +166,8 @@ class Recipe:
                 "precision PureBF16 and average: an average moves by less than bfloat16 can tell apart; "
                 "set average=None, or precision=BF16(), whose parameters are in single precision"
             )
+        if self.curriculum is not None and self.sampling is not None:
+            yield "curriculum and sampling both say which samples an epoch has; set one of the two to None"
         if self.compile is not None and self.dropout is not None:
             yield (
                 "compile and dropout: a rate that changes with every epoch is compiled anew each time; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from trainables import (
     FP32,
     SGD,
     Auto,
+    Chunked,
     ClipNorm,
     Compile,
     Cosine,
@@ -29,6 +31,7 @@ from trainables import (
     KFold,
     LinearScaling,
     Noise,
+    Prefetch,
     Recipe,
 )
 from trainables.fit import Epoch, fit
@@ -79,7 +82,9 @@ CHANGED: dict[str, Any] = {
     "dropout": DropoutRamp(start=0.5),
     "augment": Noise(std=0.5),
     "curriculum": Curriculum(),
+    "sampling": Chunked(chunk=8, pieces=4),
     "split": KFold(),
+    "prefetch": Prefetch(),
     "freeze": ("0.*",),
     "recompute": ("*",),
     "compile": Compile(),
@@ -130,8 +135,34 @@ def switched(settings: Recipe, folder: Path) -> set[bool]:  # noqa: ARG001
     return seen
 
 
+def ahead(settings: Recipe, folder: Path) -> bool:  # noqa: ARG001
+    """Whether batches are looked up outside the training thread."""
+    seen = set()
+
+    def blocks(train: Any, *seed: int) -> Iterator[Tensor]:
+        for block in Chunked(chunk=8, pieces=4).blocks(train, *seed):
+            seen.add(threading.current_thread() is threading.main_thread())
+            yield block
+
+    for _ in fit(ranked, replace(settings, sampling=Blocks(blocks), epochs=1)):
+        pass
+    return seen == {False}
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """An order of one's own."""
+
+    blocks: Callable[..., Iterator[Tensor]]
+
+    def conflicts(self) -> Iterator[str]:
+        """None."""
+        return iter(())
+
+
 OBSERVED: dict[str, Callable[[Recipe, Path], object]] = {
     "recompute": kept,
+    "prefetch": ahead,
     "compile": compiled,
     "deterministic": switched,
 }

@@ -62,7 +62,7 @@ class Chosen:
 
     def in_order(self, begin: int, end: int, size: int) -> Iterator[Tensors]:
         """Batches in the order in which they were chosen."""
-        return (self.source.take(rows) for rows in self.rows[begin:end].split(size))  # type: ignore[no-untyped-call]
+        return (self.source.take(self.rows[start : min(start + size, end)]) for start in range(begin, end, size))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
