@@ -3,6 +3,7 @@
 from trainables.data.balanced import Balanced
 from trainables.data.chunked import Chunked
 from trainables.data.indexed import Chosen, InMemory, Joined
+from trainables.data.mapped import Mapped, write
 from trainables.data.prefetch import Prefetch
 from trainables.data.sampling import Sampling
 from trainables.data.source import Indexed, Source, Streamed
@@ -14,8 +15,10 @@ __all__ = [
     "InMemory",
     "Indexed",
     "Joined",
+    "Mapped",
     "Prefetch",
     "Sampling",
     "Source",
     "Streamed",
+    "write",
 ]

@@ -29,8 +29,9 @@ from trainables import (
     Recipe,
     Splits,
 )
+from trainables.batches import split
 from trainables.compiled import warm
-from trainables.data import Chosen, Indexed, Joined
+from trainables.data import Chosen, Indexed, Joined, write
 from trainables.data.source import by_sample, count, head
 from trainables.fit import fit
 from trainables.run import Run
@@ -57,7 +58,16 @@ def joined(tensors: Tensors, _: Path) -> Indexed:
     )
 
 
-PATHS: dict[str, Callable[[Tensors, Path], Any]] = {"memory": in_memory, "chosen": chosen, "joined": joined}
+def mapped(tensors: Tensors, folder: Path) -> Indexed:
+    return write(folder, split(tensors, 7))
+
+
+PATHS: dict[str, Callable[[Tensors, Path], Any]] = {
+    "memory": in_memory,
+    "chosen": chosen,
+    "joined": joined,
+    "mapped": mapped,
+}
 
 
 def hardness(tensors: Tensors) -> Tensor:
