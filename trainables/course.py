@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainables.batches import unchanged
 from trainables.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
 
+    from trainables.batches import Through
     from trainables.fit import Epoch
     from trainables.task import Splits, Task
     from trainables.world import World
@@ -29,9 +31,10 @@ class Segment:
 class Course:
     """How a run comes to its recipe, and where it leaves off: a segment of a population's training, or the whole of it again.
 
-    ``earlier`` are the segments before the recipe takes over. ``begin`` is the checkpoint of another run that has trained them;
-    where it is absent they are trained anew, which gives the same. ``until`` is the last epoch, the recipe's own when None. Recipes
-    of one course may differ in what is no part of the state: the optimizer's settings, but not its kind; schedule, loss, clip.
+    ``earlier`` are the segments before the recipe takes over. ``begin`` is the folder of another run that has trained them;
+    where it holds no state they are trained anew, which gives the same. ``until`` is the last epoch, the recipe's own when None.
+    Recipes of one course may differ in what is no part of the state: the optimizer's settings, but not its kind; schedule, loss,
+    clip.
     """
 
     earlier: Sequence[Segment] = ()
@@ -55,10 +58,11 @@ def followed(
     task: Task,
     segments: Sequence[Segment],
     *,
-    splits: Splits | None,
+    splits: Splits[Any] | None,
     device: str | torch.device,
     state: Mapping[str, Any] | None,
     world: World,
+    through: Through = unchanged,
 ) -> Iterator[Epoch]:
     """The epochs of all segments as one run; each takes over the state that the one before has left, settings excepted."""
     from trainables.fit import fit
@@ -66,7 +70,7 @@ def followed(
     for segment in segments:
         if state is not None and state["epoch"] >= segment.until:
             continue
-        for epoch in fit(task, segment.recipe, splits=splits, device=device, state=state, world=world):
+        for epoch in fit(task, segment.recipe, splits=splits, device=device, state=state, world=world, through=through):
             yield epoch
             if epoch.epoch == segment.until:
                 state = epoch.run.state()

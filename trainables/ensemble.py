@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from trainables import checkpoints
 from trainables.batches import split
+from trainables.checkpoints import load_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -61,7 +61,7 @@ class Ensemble:
     def loaded(
         cls, build: Callable[[], nn.Module], paths: Sequence[Path], device: str | torch.device = "cpu"
     ) -> Ensemble:
-        """The members of these checkpoints (``best.pt``), each in a module of its own that ``build`` makes.
+        """The members of these files (``best.safetensors``), each in a module of its own that ``build`` makes.
 
         Raises ValueError, naming the file, for one that is missing, is damaged, or does not fit the module.
         """
@@ -77,15 +77,15 @@ class Ensemble:
 
 
 def with_weights(module: nn.Module, path: Path, device: str | torch.device) -> nn.Module:
-    """The module with the weights of a checkpoint (``best.pt``), on a device.
+    """The module with the weights of a file (``best.safetensors``), on a device.
 
     Raises ValueError, naming the file, for one that is missing, is damaged, or does not fit the module.
     """
-    state = checkpoints.load(path, device)
-    if state is None:
+    weights = load_weights(path, device)
+    if weights is None:
         raise ValueError(f"{path} does not exist; train that member again, or leave it out")
     try:
-        module.load_state_dict(state["module"])
+        module.load_state_dict(weights.module)
     except (KeyError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise ValueError(

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class Hook(Protocol):
     """A generator function over the epochs of a run; a part with settings and ``__call__`` works as well.
 
-    What comes before its loop runs before the first epoch, what comes after ``yield`` once the epoch is written, what comes after
+    What comes before its loop runs before the first epoch, what comes after ``yield`` once the epoch has been handed
+    over to be written, what comes after
     its loop at the run's end, and what stands in a ``finally`` also when the run is stopped or fails::
 
         def weight_norm(epochs):

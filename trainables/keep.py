@@ -22,6 +22,9 @@ BEFORE = "before.pt"
 BEST = "best.safetensors"
 """The weights of the best epoch by validation."""
 
+ANY = "epoch-*.safetensors"
+"""The weights of any other epoch that is kept."""
+
 TEMPORARY = ".tmp"
 """How the name ends of what is not yet whole."""
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from trainables import checkpoints
+from trainables.checkpoints import Found, Keeper, Written, found, tidied
 from trainables.course import WHOLE, Course, followed
 from trainables.fit import Epoch
 from trainables.hooks import hooked
+from trainables.keep import Keep
 from trainables.recipe import Recipe
 from trainables.stopping import early_stopped
 from trainables.task import Maximise, Minimise, Splits, Task
 from trainables.world import World
+
+DEFAULT = Keep()
+"""The last state and the one before it, and the weights of the best epoch."""
 
 Report = Callable[[Sequence[Mapping[str, Any]]], bool]
 """Called in every worker after each epoch with the history so far, newest row last; True from the first asks the run to stop."""
@@ -35,12 +39,16 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trained:
-    """A run that has ended: why, and its history. ``best_epoch`` is the first at the best validation value, None without one."""
+    """A run that has ended: why, and its history. ``best_epoch`` is the first at the best validation value, None without one.
+
+    ``written`` is what this worker has put on disk.
+    """
 
     ending: Ending
     reason: str | None
     history: Sequence[Mapping[str, Any]]
     best_epoch: int | None
+    written: Written = field(default_factory=Written, compare=False)
 
 
 def train(
@@ -49,25 +57,31 @@ def train(
     *,
     folder: Path,
     report: Report,
-    splits: Splits | None = None,
+    splits: Splits[Any] | None = None,
     device: str | torch.device = "cpu",
     world: World | None = None,
     course: Course = WHOLE,
+    keep: Keep = DEFAULT,
 ) -> Trained:
     """Run to the end, or until ``report`` asks to stop; checkpoints lie in ``folder``, from which the same call goes on.
 
-    ``course`` is for runs whose settings change on the way; one that leaves off before the recipe's last epoch counts as stopped.
+    An epoch is reported while it is being written; all is on disk once this returns. What ``keep`` asks for changes nothing that is
+    learned. A run that had to go on from another state than its last says so as ``remark`` in the history. ``course`` is for runs
+    whose settings change on the way; one that leaves off before the recipe's last epoch counts as stopped.
     A run that had already ended when its process died reports nothing and gives its result again. Of several workers, each with its
     ``world``, the first one reads and writes, and its report is asked; all end together and return the same.
     """
     world = world or World()
-    state = world.told(_begun(folder, course) if world.first else None)
-    history: Sequence[Mapping[str, Any]] = state["history"] if state is not None else ()
+    begun = world.told(_begun(folder, course) if world.first else Found())
+    history: Sequence[Mapping[str, Any]] = begun.state["history"] if begun.state is not None else ()
     ending = _ended(task, recipe, course, history)
+    keeper = Keeper(folder, keep, begun)
     if ending is None:
         segments = course.segments(recipe)
-        fitted = followed(task, segments, splits=splits, device=device, state=state, world=world)
-        epochs = checkpoints.checkpointed(hooked(early_stopped(fitted, recipe.stop), recipe.hooks), folder)
+        fitted = followed(
+            task, segments, splits=splits, device=device, state=begun.state, world=world, through=keeper.between
+        )
+        epochs = keeper.kept(hooked(early_stopped(fitted, recipe.stop), recipe.hooks))
         with closing(epochs):
             for epoch in epochs:
                 history = epoch.run.history
@@ -77,7 +91,8 @@ def train(
             else:
                 ending = _ended(task, recipe, course, history)
     kind, reason = ending or (Ending.COMPLETED, None)
-    return Trained(ending=kind, reason=reason, history=history, best_epoch=best_epoch(history, task.goal))
+    best = best_epoch(history, task.goal)
+    return Trained(ending=kind, reason=reason, history=history, best_epoch=best, written=keeper.written)
 
 
 def best_epoch(history: Sequence[Mapping[str, Any]], goal: Maximise | Minimise) -> int | None:
@@ -90,10 +105,14 @@ def best_epoch(history: Sequence[Mapping[str, Any]], goal: Maximise | Minimise) 
     return best[1] if best is not None else None
 
 
-def _begun(folder: Path, course: Course) -> dict[str, Any] | None:
+def _begun(folder: Path, course: Course) -> Found:
     """The state to go on from: the run's own, else that of the run it begins from."""
-    own = checkpoints.load(folder / checkpoints.LAST)
-    return checkpoints.load(course.begin) if own is None and course.begin is not None else own
+    tidied(folder)
+    own = found(folder)
+    if own.state is not None or course.begin is None:
+        return own
+    other = found(course.begin)
+    return replace(other, remark=other.remark or own.remark, damaged=own.damaged)
 
 
 def _judged(epoch: Epoch, report: Report) -> tuple[Ending, str | None] | None:

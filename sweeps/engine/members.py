@@ -16,6 +16,7 @@ from sweeps.engine.job import Job
 from sweeps.engine.spec import Sweep
 from sweeps.engine.trial import Runner
 from trainables import Seeds
+from trainables.keep import BEST
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from trainables import Splits
     from trainables.run import Run
 
-BEST = "best.pt"
 _BY_HAND = "trainables.ensemble has Ensemble and regressed() for what this command does not read"
 
 FEWEST = 100

@@ -17,6 +17,7 @@ from sweeps.engine.programme import Programme
 from sweeps.engine.spec import Sweep
 from sweeps.engine.stopping import Levels
 from sweeps.engine.trial import Message
+from trainables.keep import BEFORE, LAST
 
 RESTARTS = 2
 """How often a trial whose process died is started again."""
@@ -165,7 +166,9 @@ class Race:
             reason = f"below the cut at epoch {entry.cut}"
         if entry.deaths and status is not Status.FAILED:
             times = {1: "once", 2: "twice"}.get(entry.deaths, f"{entry.deaths} times")
-            reason = "; ".join(filter(None, [reason, f"its process died {times}, it went on from its checkpoint"]))
+            reason = _also(reason, f"its process died {times}, it went on from its checkpoint")
+        for row in entry.history:
+            reason = _also(reason, row.get("remark"))
         del self._entries[entry.job.id]
         record = self._record(entry.job, status, entry=entry, reason=reason, error=error)
         self._ledger.append(record)
@@ -230,9 +233,15 @@ class Race:
         return next((row for row in history if row["epoch"] == chosen), {})
 
 
+def _also(reason: str | None, remark: str | None) -> str | None:
+    """A reason with a remark after it."""
+    return "; ".join(filter(None, [reason, remark])) or None
+
+
 def tidy(checkpoints: Path, record: TrialRecord, released: Iterable[str]) -> None:
     """Keep the best weights of finals, and nothing of heats that are ``released``; what is under way or was lost keeps all."""
     for heat in released:
         shutil.rmtree(checkpoints / heat, ignore_errors=True)
     if record.status.settled and record.stage is not Stage.HEAT:
-        (checkpoints / record.id / "last.pt").unlink(missing_ok=True)
+        for state in (LAST, BEFORE):
+            (checkpoints / record.id / state).unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from sweeps.engine.search import PBT, Domain, Rivals, Search
 from sweeps.engine.stopping import EarlyStop
 from trainables import PerWorker, Recipe, Seeds, Task
 from trainables.describe import Scalar
+from trainables.keep import Keep
 
 DRAWN = ("init", "order", "split")
 """What a final's seed can draw."""
@@ -75,6 +76,7 @@ class Sweep:
     Every level of the ``each`` holes is tuned by ``search`` on its own, with ``early_stop`` among its own trials; the best point
     of each is then run on ``seeds`` fresh seeds, the same for all levels, to the end. ``vary`` names what these seeds draw; the
     rest stays as in the heats. ``also`` is a second goal of the search. ``budget_seconds`` closes the heats in time for the finals.
+    ``keep`` says what is kept on disk, and changes nothing of the answer.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Sweep:
     resources: Resources = Resources()
     lane: str = "auto"
     budget_seconds: float | None = None
+    keep: Keep = Keep()
 
     @property
     def trials(self) -> int:
@@ -200,6 +203,7 @@ class Sweep:
         yield from unusable
         if not unusable:
             yield from self.resources.conflicts(self.most_workers)
+        yield from self.keep.conflicts()
         yield from self._search_conflicts()
         if not broken and not unusable:
             yield from self._recipe_conflicts()

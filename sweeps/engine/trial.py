@@ -89,6 +89,7 @@ class Runner:
                 device=device or self._device(),
                 world=world,
                 course=self._course(job),
+                keep=self.sweep.keep,
             )
             status, reason, error = Status(trained.ending.value), trained.reason, None
             history = trained.history
@@ -107,13 +108,12 @@ class Runner:
 
     def _course(self, job: Job) -> Course:
         """How the run comes to the job's point."""
-        from trainables.checkpoints import LAST
         from trainables.course import Course, Segment
 
         before = [(turn["until"], self.sweep.resolved(turn["point"], job.seeds)) for turn in job.earlier]
         return Course(
             earlier=[Segment(recipe=recipe, until=until) for until, recipe in before],
-            begin=self.folder / job.parent / LAST if job.parent is not None else None,
+            begin=self.folder / job.parent if job.parent is not None else None,
             until=job.until,
         )
 

@@ -146,7 +146,7 @@ def test_the_results_are_whole(fetched: Path) -> None:
     assert json.loads((folder / "verdict.json").read_text())["answer"].startswith("Too few seeds")
     question = json.loads((folder / "sweep.json").read_text())
     assert question["command"] == f"python {HOME}/batch_size.py {OPTIONS}"
-    assert len(list(folder.glob("checkpoints/*/best.pt"))) == 12
+    assert len(list(folder.glob("checkpoints/*/best.safetensors"))) == 12
     assert not (folder / ".tune").exists()
     with sqlite3.connect(fetched / "mlflow.db") as database:
         runs = Counter(status for (status,) in database.execute("select status from runs"))

@@ -128,7 +128,7 @@ def test_finals_of_different_splits_are_refused_and_the_way_out_works(
     assert "3 members of 64 reach" in capsys.readouterr().out
     folder = apart.parent / "runs" / "together"
     numbers = (folder / "ensemble.json").read_text()
-    weights = {path: path.stat().st_mtime_ns for path in folder.glob("ensemble/*/best.pt")}
+    weights = {path: path.stat().st_mtime_ns for path in folder.glob("ensemble/*/best.safetensors")}
     assert len(weights) == 3
     assert asked(apart, "--train", "3") == 0
     assert (folder / "ensemble.json").read_text() == numbers
@@ -194,9 +194,9 @@ def test_a_folder_that_is_not_there_is_not_recommended_but_those_that_are_there(
 
 def test_missing_weights_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = swept(tmp_path, epochs=1, seeds=2)
-    lost = next((tmp_path / "runs" / "together" / "checkpoints").glob("*/best.pt"))
+    lost = next((tmp_path / "runs" / "together" / "checkpoints").glob("*/best.safetensors"))
     assert asked(script, "--level", "64") == 0
-    for path in (tmp_path / "runs" / "together" / "checkpoints").glob("*/best.pt"):
+    for path in (tmp_path / "runs" / "together" / "checkpoints").glob("*/best.safetensors"):
         path.unlink()
     assert f"{lost.name} does not exist" in refused(script, capsys)
 

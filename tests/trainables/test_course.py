@@ -12,8 +12,9 @@ import torch
 
 from tests.trainables.small import recipe, task
 from trainables import EMA, SGD, Adam, ClipNorm, Cosine, DropoutRamp, Focal, Recipe
-from trainables.checkpoints import LAST, load
+from trainables.checkpoints import load
 from trainables.course import WHOLE, Course, Segment
+from trainables.keep import LAST
 from trainables.models import MLP
 from trainables.run import Run
 from trainables.train import Ending, Trained, train
@@ -48,7 +49,7 @@ def test_a_segment_goes_on_from_another_run_s_checkpoint(tmp_path: Path) -> None
     whole = trained(BEFORE, tmp_path / "whole")
     assert numbers(first) == numbers(whole)[:2]
     earlier = (Segment(recipe=BEFORE, until=2),)
-    second = trained(AFTER, tmp_path / "second", Course(earlier=earlier, begin=tmp_path / "first" / LAST, until=4))
+    second = trained(AFTER, tmp_path / "second", Course(earlier=earlier, begin=tmp_path / "first", until=4))
     assert numbers(second)[:2] == numbers(first)
     assert len(second.history) == 4
     assert numbers(second)[2:] != numbers(whole)[2:4]
@@ -58,10 +59,10 @@ def test_a_segment_goes_on_from_another_run_s_checkpoint(tmp_path: Path) -> None
 def test_trained_anew_or_gone_on_with_a_course_gives_the_same(tmp_path: Path) -> None:
     trained(BEFORE, tmp_path / "parent", Course(until=2))
     earlier = (Segment(recipe=BEFORE, until=2),)
-    gone_on = trained(AFTER, tmp_path / "child", Course(earlier=earlier, begin=tmp_path / "parent" / LAST))
+    gone_on = trained(AFTER, tmp_path / "child", Course(earlier=earlier, begin=tmp_path / "parent"))
     assert gone_on.ending is Ending.COMPLETED
     shutil.rmtree(tmp_path / "parent")
-    lost = trained(AFTER, tmp_path / "lost", Course(earlier=earlier, begin=tmp_path / "parent" / LAST))
+    lost = trained(AFTER, tmp_path / "lost", Course(earlier=earlier, begin=tmp_path / "parent"))
     anew = trained(AFTER, tmp_path / "anew", Course(earlier=earlier))
     assert numbers(gone_on) == numbers(lost) == numbers(anew)
     assert len(numbers(anew)) == 6

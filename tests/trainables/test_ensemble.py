@@ -12,9 +12,9 @@ from torch.distributions import Categorical
 
 from tests.trainables import small
 from trainables import CrossEntropy, Splits
-from trainables.checkpoints import BEST
 from trainables.ensemble import Ensemble, classified, regressed
 from trainables.ensemble_summary import scalable, summary
+from trainables.keep import BEST
 from trainables.models import MLP
 from trainables.train import train
 
@@ -90,7 +90,7 @@ def test_members_answer_in_evaluation_mode_and_are_left_as_they_were() -> None:
 
 
 def test_checkpoints_of_runs_become_an_ensemble(tmp_path: Path) -> None:
-    """Three runs that differ in weights and order: what each best.pt answers is what its run measured."""
+    """Three runs that differ in weights and order: what each best.safetensors answers is what its run measured."""
     paths, scores = [], []
     splits: Splits = small.task.load(3)
     for seed in (1, 2, 3):

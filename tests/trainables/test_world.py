@@ -147,7 +147,7 @@ def test_a_stop_reaches_all_and_all_go_on_from_the_first_workers_checkpoint() ->
     for stopped, whole, names in results:
         assert len(stopped) == 2
         assert whole == pytest.approx(alone, rel=0, abs=TOLERANCE)
-        assert names == ["best.pt", "last.pt"]
+        assert names == ["before.pt", "best.safetensors", "last.pt"]
 
 
 def failing(world: World) -> str:
