@@ -6,6 +6,7 @@ from trainables.clip import ClipNorm, Clips, ClipValue
 from trainables.compiled import Compile
 from trainables.curriculum import Curriculum
 from trainables.data import Balanced, Chunked, InMemory, Prefetch
+from trainables.data.embedded import Embedded, Stacked
 from trainables.dropout import DropoutRamp
 from trainables.errors import ConflictError
 from trainables.losses import (
@@ -63,6 +64,7 @@ __all__ = [
     "Curriculum",
     "DropoutRamp",
     "EarlyStopping",
+    "Embedded",
     "Exponential",
     "Focal",
     "FrameDelay",
@@ -92,6 +94,7 @@ __all__ = [
     "Shape",
     "Splits",
     "SquareRootScaling",
+    "Stacked",
     "Step",
     "Sum",
     "Task",
