@@ -65,7 +65,8 @@ class Tally:
         if self.generators is None:
             return
         self.augmenting.set_state(self.generators["augment"])
-        torch.set_rng_state(self.generators["cpu"])
+        if "cpu" in self.generators:
+            torch.set_rng_state(self.generators["cpu"])
         if self.device.type == "cuda" and "gpu" in self.generators:
             torch.cuda.set_rng_state(self.generators["gpu"], self.device)
 

@@ -8,7 +8,7 @@ import os
 import secrets
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,8 @@ def whole(path: Path, *, before: Path | None = None) -> Iterator[Path]:
             raise
         raise OSError(fault.errno, f"{path} cannot be written ({fault.strerror}); {_way_out(fault)}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder itself is no folder, that has been said
+            temporary.unlink()
 
 
 def _sync(path: Path) -> None:
