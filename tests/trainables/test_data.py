@@ -132,12 +132,12 @@ def test_a_parquet_table_gives_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a,kind\n1,x\n,y\n" * 1, "column 'a' has 1 empty cells"),
-        ("a,kind\nhello,x\nthere,y\n", "column 'a' holds string, not numbers"),
+        ("a,kind\n1,x\n,y\n" * 1, "row 2, column 'a' is empty; fill it, or drop the row"),
+        ("a,kind\nhello,x\nthere,y\n", "row 1, column 'a' holds 'hello', which is no number"),
         ("kind\nx\ny\n", "no column beside the target"),
         ("a,kind\n" + "".join(f"{i},{i}\n" for i in range(100)), "does not look like classes"),
-        ("a,kind\n1,x,3\n", "cannot be read as a table"),
-        ("a,kind\ninf,x\n1,y\n", "row 1 holds inf"),
+        ("a,kind\n2,y\n1,x,3\n", "row 2 has 3 cells where the header has 2: '1,x,3'; mend or drop it"),
+        ("a,kind\ninf,x\n1,y\n", "row 1, column 'a' holds inf; all must be finite"),
         ("a,a,kind\n1,2,x\n1,2,y\n", "more than one column 'a'"),
     ],
 )
