@@ -46,6 +46,7 @@ class _Entry:
     job: Job
     record: TrialRecord
     history: list[Mapping[str, Any]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     cut: int | None = None
     deaths: int = 0
     node: str | None = None
@@ -149,6 +150,9 @@ class Race:
             self._end(entry, Status.FAILED, reason, reason)
 
     def _take(self, entry: _Entry, row: Mapping[str, Any], *, again: bool = False) -> None:
+        # Also of an epoch that was told before: it is trained again because something was wrong.
+        if "remark" in row and row["remark"] not in entry.remarks:
+            entry.remarks.append(row["remark"])
         if entry.history and row["epoch"] <= entry.history[-1]["epoch"]:
             return
         entry.history.append(row)
@@ -167,8 +171,8 @@ class Race:
         if entry.deaths and status is not Status.FAILED:
             times = {1: "once", 2: "twice"}.get(entry.deaths, f"{entry.deaths} times")
             reason = _also(reason, f"its process died {times}, it went on from its checkpoint")
-        for row in entry.history:
-            reason = _also(reason, row.get("remark"))
+        for remark in entry.remarks:
+            reason = _also(reason, remark)
         del self._entries[entry.job.id]
         record = self._record(entry.job, status, entry=entry, reason=reason, error=error)
         self._ledger.append(record)
@@ -233,9 +237,9 @@ class Race:
         return next((row for row in history if row["epoch"] == chosen), {})
 
 
-def _also(reason: str | None, remark: str | None) -> str | None:
+def _also(reason: str | None, remark: str) -> str:
     """A reason with a remark after it."""
-    return "; ".join(filter(None, [reason, remark])) or None
+    return f"{reason}; {remark}" if reason else remark
 
 
 def tidy(checkpoints: Path, record: TrialRecord, released: Iterable[str]) -> None:

@@ -28,10 +28,10 @@ def rehearse(sweep: Sweep) -> None:
     for recipe in (sweep.corner(level, end) for level in sweep.levels() for end in range(sweep.ends)):
         if plain(recipe.model) not in seen:
             seen.append(plain(recipe.model))
-            _step(sweep, _for_a_cpu(sweep, replace(recipe, seed=sweep.heat_seeds())), splits)
+            _step(sweep, for_a_cpu(sweep, replace(recipe, seed=sweep.heat_seeds())), splits)
 
 
-def _for_a_cpu(sweep: Sweep, recipe: Recipe) -> Recipe:
+def for_a_cpu(sweep: Sweep, recipe: Recipe) -> Recipe:
     """The recipe as the driver's CPU can try it: a precision that only GPUs have is left to the trials that will have one."""
     import torch
 
