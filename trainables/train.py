@@ -75,14 +75,14 @@ def train(
     begun = world.told(_begun(folder, course) if world.first else Found())
     history: Sequence[Mapping[str, Any]] = begun.state["history"] if begun.state is not None else ()
     ending = _ended(task, recipe, course, history)
-    keeper = Keeper(folder, keep, begun)
+    keeper = Keeper(folder, keep, begun, writes=world.first)
     if ending is None:
         segments = course.segments(recipe)
         fitted = followed(
             task, segments, splits=splits, device=device, state=begun.state, world=world, through=keeper.between
         )
         epochs = keeper.kept(hooked(early_stopped(fitted, recipe.stop), recipe.hooks))
-        with closing(epochs):
+        with keeper, closing(epochs):
             for epoch in epochs:
                 history = epoch.run.history
                 ending = _judged(epoch, report)

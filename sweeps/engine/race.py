@@ -56,7 +56,8 @@ class _Entry:
 class Race:
     """What a lane talks to: ``next`` for a job, ``told`` for each message of a trial, ``died`` for a dead process.
 
-    ``rows`` are the epochs that trials under way had told an earlier command. Epochs told twice are taken in once.
+    ``rows`` are the epochs that trials under way had told an earlier command. Epochs told twice are taken in once. ``released``
+    are the heats whose checkpoints nothing goes on from any more.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Race:
         self._again: list[Job] = []
         self._cuts: dict[str, int] = {}
         self.fault: Exception | None = None
+        self.released: list[str] = []
         self._goal = f"val/{sweep.task.goal.metric}"
         self._stopping = Levels(sweep.early_stop, sweep.recipe.epochs, sweep.task.goal.mode)
         for record in known:
@@ -179,7 +181,9 @@ class Race:
         self.programme.ended(record)
         for follower in self._followers:
             follower.ended(record)
-        tidy(self._checkpoints, record, self.programme.released())
+        released = self.programme.released()
+        self.released += released
+        tidy(self._checkpoints, record, released)
 
     def _record(
         self,

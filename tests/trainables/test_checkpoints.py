@@ -22,6 +22,7 @@ from tests.trainables.small import recipe, task
 from trainables import EMA, LAMB, SGD, Adam, AdamW, Maximise, Minimise, RMSprop
 from trainables.checkpoints import (
     DamagedError,
+    Keeper,
     Needed,
     Weights,
     found,
@@ -406,9 +407,31 @@ def test_what_cannot_be_written_at_the_run_s_end_is_told_too(tmp_path: Path) -> 
         train(task, recipe(epochs=1), folder=tmp_path, report=never)
 
 
+def test_what_ends_a_run_is_not_hidden_by_a_write_that_failed(tmp_path: Path) -> None:
+    def leaving(_: object) -> bool:
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)  # under the thread that writes, which may be anywhere
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        train(task, recipe(epochs=2), folder=tmp_path / "run", report=leaving)
+
+
+def test_a_folder_that_was_removed_does_not_come_back(tmp_path: Path) -> None:
+    with Keeper(tmp_path / "run", Keep(), found(tmp_path / "run")) as keeper:
+        epochs = keeper.kept(fit(task, recipe(epochs=3)))
+        next(epochs)
+        next(epochs)  # the first is on disk
+        next(epochs)
+        assert (tmp_path / "run" / LAST).exists()
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(OSError, match="cannot be written"):
+        save_weights(tmp_path / "run" / BEST, Weights(epoch=1, module={"a": torch.zeros(1)}))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"best\.safetensors cannot be written \(Not a directory\)"):
+    with pytest.raises(OSError, match=r"run cannot be written \(Not a directory\)"):
         train(task, recipe(epochs=2), folder=tmp_path / "file" / "run", report=never)
 
 

@@ -81,21 +81,34 @@ def whole(path: Path, *, before: Path | None = None) -> Iterator[Path]:
     """
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _sync(temporary)
-        if before is not None and path.exists():
-            path.replace(before)
-        temporary.replace(path)
-        _sync(path.parent)
+        with _explained(path):
+            yield temporary
+            _sync(temporary)
+            if before is not None and path.exists():
+                path.replace(before)
+            temporary.replace(path)
+            _sync(path.parent)
+    finally:
+        with suppress(OSError):  # what is wrong with the folder has been said
+            temporary.unlink()
+
+
+def made(folder: Path) -> None:
+    """Make a folder where there is none. Raises OSError, naming it and the way out."""
+    with _explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """An OSError in it, or behind what is raised, names path and way out."""
+    try:
+        yield
     except Exception as error:
         fault = _fault(error)
         if fault is None:
             raise
         raise OSError(fault.errno, f"{path} cannot be written ({fault.strerror}); {_way_out(fault)}") from error
-    finally:
-        with suppress(OSError):  # where the folder itself is no folder, that has been said
-            temporary.unlink()
 
 
 def _sync(path: Path) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from trainables.checkpoints.copies import Copies
-from trainables.checkpoints.files import save
+from trainables.checkpoints.files import made, save
 from trainables.checkpoints.found import Found
 from trainables.checkpoints.needed import needed
 from trainables.checkpoints.weights import Weights, save_weights
@@ -42,20 +43,33 @@ class Keeper:
     """Keeps what a run goes on from and what it has learned in ``folder``, written by a thread of its own while it trains on.
 
     The copy to be written is taken between two steps; the run waits only while the one before is still being written. So a run that
-    is killed goes on from its last state or, where that was being written, from the one before it. Of several workers the first
-    writes.
+    is killed goes on from its last state or, where that was being written, from the one before it. Of several workers the
+    first ``writes``. All is on disk once the keeper, a context, is left; an error of the last write is raised then, unless there is
+    another.
     """
 
-    def __init__(self, folder: Path, keep: Keep, found: Found) -> None:
-        self._folder, self._keep = folder, keep
+    def __init__(self, folder: Path, keep: Keep, found: Found, *, writes: bool = True) -> None:
+        self._folder, self._keep, self._writes = folder, keep, writes
         self._remark, self._damaged = found.remark, found.damaged
         self._writer, self._copies = Writer(), Copies()
         self._checked = False
         self.written = Written()
 
+    def __enter__(self) -> Self:
+        # Once, so that a folder that is removed under a run whose trial has been ended does not come back.
+        if self._writes:
+            made(self._folder)
+        self._writer.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.__exit__(kind, error, trace)
+
     def between(self, run: Run, batches: Iterator[Tensors]) -> Iterator[Tensors]:
         """The batches; after every so many steps the state is kept. Raises OSError before the first where it has no room."""
-        if run.world.first and not self._checked:
+        if self._writes and not self._checked:
             needed(run, self._keep).check(self._folder)
             self._checked = True
         if self._keep.steps is None:
@@ -67,22 +81,21 @@ class Keeper:
             # The last step's state is kept by the end of its epoch.
             if before != run.step and run.step % self._keep.steps == 0 and run.tally.batches < run.plan.steps_per_epoch:
                 state = run.state(within=True)
-                if run.world.first:
+                if self._writes:
                     self._hand_over(state, {})
 
     def kept(self, epochs: Iterable[Epoch]) -> Generator[Epoch]:
-        """The epochs, each handed over to be written before it is handed on; all is on disk once this has ended.
+        """The epochs, each handed over to be written before it is handed on.
 
         Raises OSError, naming path and way out, at the epoch after one that could not be written.
         """
-        with self._writer:
-            for epoch in epochs:
-                if self._remark is not None:
-                    epoch.run.history[-1]["remark"] = self._remark
-                    self._remark = None
-                if epoch.run.world.first:
-                    self._keep_epoch(epoch)
-                yield epoch
+        for epoch in epochs:
+            if self._remark is not None:
+                epoch.run.history[-1]["remark"] = self._remark
+                self._remark = None
+            if self._writes:
+                self._keep_epoch(epoch)
+            yield epoch
 
     def _keep_epoch(self, epoch: Epoch) -> None:
         run = epoch.run

@@ -36,11 +36,10 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Wait for all that was handed in. Where something else went wrong, that is what is told."""
-        quiet = kind is not None and not issubclass(kind, GeneratorExit)
         try:
             self.wait()
         except Exception:
-            if not quiet:
+            if kind is None:
                 raise
         finally:
             self._thread.shutdown()
