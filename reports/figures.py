@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from analysis.importance import importances
 from analysis.ledger import Question
 from analysis.records import Stage, Status, TrialRecord
+from reports import importance_chart
 from reports.curve_chart import mean_curves
 from reports.curves import BAND, coincident, curve_points, window
 from reports.figure import Figure, figure
@@ -111,6 +113,9 @@ def search(question: Question, records: Sequence[TrialRecord], labels: Labels) -
                 build=scatter(groups, goal, hole, labels.order),
             )
         )
+    mattered = importances(question, records)
+    if mattered is not None:
+        drawn.append(importance_chart.chart(mattered))
     if scored:
         some = chosen(heats, goal)
         left_out = len(heats) - len(some)

@@ -13,7 +13,7 @@ from reports.curve_chart import HEIGHT
 from reports.figure import Build
 from reports.labels import Labels
 from reports.palette import INK
-from reports.search_chart import seen
+from reports.search_chart import extent, seen
 from reports.theme import colour, opacity, specification, table
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def two_goals(found: Sequence[Attempt], goal: Goal, second: Goal, labels: Labels
     def build(still: bool) -> dict[str, Any]:
         import altair as alt
 
-        x, y = _second(second, log), theme.score("y", goal, domain, clamp=True)
+        x, y = _second(second, extent(seconds), log), theme.score("y", goal, domain, clamp=True)
         base = table().encode(x=x, y=y, color=colour(labels.order))
         front, behind = (base.transform_filter(f"{'' if on else '!'}datum.front") for on in (True, False))
         steps = front.mark_line(interpolate="step-after" if second.mode == "min" else "step-before", strokeWidth=1.75)
@@ -66,7 +66,7 @@ def _fronts(found: Sequence[Attempt]) -> list[float]:
     return [one.value for one in found if one.on_front]
 
 
-def _second(second: Goal, log: bool) -> alt.X:
+def _second(second: Goal, ends: list[float], log: bool) -> alt.X:
     """The second goal from left to right, in its unit."""
     import altair as alt
 
@@ -78,7 +78,8 @@ def _second(second: Goal, log: bool) -> alt.X:
         words = "format(datum.value, '~g') + ' s'"
     elif name.endswith("bytes"):
         words = "format(datum.value, '~s') + 'B'"
-    scale = alt.Scale(type="log", nice=False, padding=14) if log else alt.Scale(nice=False, zero=False, padding=14)
+    # Named, since a layer without a row (no heat is dominated) would have none.
+    scale = alt.Scale(type="log" if log else "linear", domain=ends, nice=False, padding=14)
     axis = alt.Axis(labelExpr=words, tickCount=4 if log else 6)
     title = f"{units.name(name)}, {'less' if second.mode == 'min' else 'more'} is better"
     return alt.X("x:Q", title=title, scale=scale, axis=axis)

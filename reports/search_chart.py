@@ -23,12 +23,13 @@ def scatter(heats: Mapping[str, Sequence[TrialRecord]], goal: Goal, hole: Hole, 
     """Each heat's value of one hole against its best validation, stopped heats hollow; heats by level's label."""
     rows = [row for label, group in heats.items() for record in group if (row := _dot(record, label, goal, hole))]
     domain = seen([row["y"] for row in rows], goal.mode)
+    ends = extent([row["x"] for row in rows])
 
     def build(still: bool) -> dict[str, Any]:
         import altair as alt
 
-        log = alt.Scale(type="log", nice=False, padding=12)
-        scale = log if hole.log else alt.Scale(nice=False, zero=False, padding=12)
+        # Named, since a layer without a row (no heat was stopped) would have none.
+        scale = alt.Scale(type="log" if hole.log else "linear", domain=ends, nice=False, padding=12)
         axis = alt.Axis(format="~e" if hole.log else "~g", tickCount=4 if hole.log else 6)
         x = alt.X("x:Q", title=hole.path, scale=scale, axis=axis)
         base = table().encode(x=x, y=theme.score("y", goal, domain, clamp=True), color=colour(labels))
@@ -47,6 +48,14 @@ def scatter(heats: Mapping[str, Sequence[TrialRecord]], goal: Goal, hole: Hole, 
         return specification(layers, data={"rows": rows}, height=HEIGHT)
 
     return build
+
+
+def extent(values: Sequence[float]) -> list[float]:
+    """The least and the greatest value, a little apart where they are one; 0 and 1 for none."""
+    if not values:
+        return [0.0, 1.0]
+    low, high = min(values), max(values)
+    return [low, high] if low < high else [low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2]
 
 
 def seen(scores: Sequence[float], mode: str) -> tuple[float, float]:
