@@ -124,7 +124,7 @@ def _train(run: Run, through: Through) -> dict[str, float]:
             run.step += 1
             tally.steps += 1
         optimizer.zero_grad()
-        run.samples += len(batch[-1])
+        run.samples += run.whole(batch)
         tally.batches += 1
     world.settle(run.buffers)
     trained = {"train/loss": float(mean(world.total(tally.loss), tally.weight))}
@@ -147,7 +147,7 @@ def _measure(run: Run) -> dict[str, float]:
 
 def _inputs(run: Run) -> Iterator[tuple[Tensor, ...]]:
     """The training inputs in this epoch's order; as they lie they may be sorted by class."""
-    for *inputs, _ in feed.training(run, run.evaluation_batch):
+    for *inputs, _ in feed.training(run, run.evaluation_batch, whole=True):
         yield tuple(inputs)
 
 

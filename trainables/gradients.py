@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from trainables.batches import parts
+from trainables.data.source import head, moved
 from trainables.losses import summed, weight
 from trainables.losses.loss import weighs
 from trainables.micro_batch import Auto, out_of_memory, release
 
 if TYPE_CHECKING:
-    from trainables.losses import Loss
     from trainables.run import Run
     from trainables.task import Tensors
 
@@ -33,7 +33,7 @@ def accumulate(run: Run, batch: Tensors) -> tuple[Tensor, Tensor | float]:
 
 def _accumulated(run: Run, batch: Tensors) -> tuple[Tensor, Tensor | float]:
     """Micro-batch by micro-batch; the workers meet in the last one's backward pass."""
-    share, whole = run.world.part(batch), _whole(run.loss, batch[-1])
+    share, whole = _share(run, batch)
     if len(share[-1]) == 0:
         return _attend(run, batch), whole
     # The workers' gradients are averaged, which takes out their number again.
@@ -49,9 +49,13 @@ def _accumulated(run: Run, batch: Tensors) -> tuple[Tensor, Tensor | float]:
     return total, whole
 
 
-def _whole(loss: Loss, target: Tensor) -> Tensor | float:
-    """What the mean over a batch is divided by; a number where it is known without asking the device."""
-    return weight(loss, target) if weighs(loss) else float(len(target))
+def _share(run: Run, batch: Tensors) -> tuple[Tensors, Tensor | float]:
+    """This worker's samples, and what the mean over all workers' is divided by: a number where the device need not be asked."""
+    share = batch if run.streamed else run.world.part(batch)
+    if not weighs(run.loss):
+        return share, float(run.whole(batch))
+    whole = weight(run.loss, batch[-1])
+    return share, run.world.total(whole) if run.streamed else whole
 
 
 def _scale(workers: int, whole: Tensor | float, dtype: torch.dtype) -> Tensor | float:
@@ -62,6 +66,8 @@ def _scale(workers: int, whole: Tensor | float, dtype: torch.dtype) -> Tensor | 
 def _attend(run: Run, batch: Tensors) -> Tensor:
     """Take part in a step without a sample of one's own: one of the others', with weight zero."""
     run.replica.eval()  # one sample is too few for BatchNorm in training, and must not enter its statistics
+    if len(batch[-1]) == 0:
+        batch = moved(head(run.splits.train, 1), run.device, run.recipe.precision.dtype())
     *inputs, target = (tensor[:1] for tensor in batch)
     with run.recipe.precision.autocast(run.device):
         loss = summed(run.loss, run.replica(*inputs), target)

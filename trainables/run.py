@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor
 
 from trainables import dropout
 from trainables.averages import Averaged
-from trainables.data.source import by_sample, count, head, moved, resident
+from trainables.data.source import Streamed, by_sample, count, head, moved, resident
 from trainables.errors import ConflictError
 from trainables.keep import FORMAT
 from trainables.losses import Loss
@@ -82,6 +82,8 @@ class Run:
         seeds = recipe.seeds
         if splits is None:
             splits = task.load(seeds.split)
+        if conflicts := list(_in_order_alone(splits, recipe)):
+            raise ConflictError(f"task {task.name}", conflicts)
         if recipe.split is not None:
             splits = recipe.split(splits, seeds.split)
         dtype = recipe.precision.dtype()
@@ -195,6 +197,18 @@ class Run:
         difficulty = by_sample(self.splits.train, self.task.difficulty)
         return self.recipe.curriculum.order(difficulty, self.epoch, self.plan.epochs, drawn)
 
+    def whole(self, batch: tuple[Tensor, ...]) -> int:
+        """Samples of the batch that comes next, over all workers; of a stream each of them has its own alone."""
+        if not self.streamed:
+            return len(batch[-1])
+        return min(self.plan.batch_size, self.plan.samples - self.tally.batches * self.plan.batch_size)
+
+    @property
+    def streamed(self) -> bool:
+        """True when batches hold this worker's samples alone."""
+        train = self.splits.train
+        return not resident(train) and isinstance(train, Streamed)  # asked in every step; the second takes microseconds
+
     def schedule(self) -> None:
         """Set the learning rate of the step that comes next."""
         scaling = self.recipe.scaling
@@ -277,6 +291,17 @@ def _disagreements(task: Task, recipe: Recipe) -> Iterator[str]:
             f"split: {type(recipe.split).__name__} needs samples in the order of time, which the task {task.name} does not "
             "promise; set Task(ordered=True) if they are, or take KFold()"
         )
+
+
+def _in_order_alone(splits: Splits[Any], recipe: Recipe) -> Iterator[str]:
+    """What the recipe asks of a training set that is read from front to end."""
+    if isinstance(splits.train, Streamed):
+        for name in ("curriculum", "sampling", "split"):
+            if getattr(recipe, name) is not None:
+                yield (
+                    f"{name}: the training set is a stream, whose order is drawn shard by shard; set {name}=None, or put the "
+                    "samples on disk by trainables.data.write"
+                )
 
 
 def _moved(splits: Splits[Any], device: torch.device, dtype: torch.dtype) -> Splits[Any]:

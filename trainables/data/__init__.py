@@ -4,9 +4,11 @@ from trainables.data.balanced import Balanced
 from trainables.data.chunked import Chunked
 from trainables.data.indexed import Chosen, InMemory, Joined
 from trainables.data.mapped import Mapped, write
+from trainables.data.parquet import ParquetShards
 from trainables.data.prefetch import Prefetch
 from trainables.data.sampling import Sampling
 from trainables.data.source import Indexed, Source, Streamed
+from trainables.data.stream import Shards, Stream
 
 __all__ = [
     "Balanced",
@@ -16,9 +18,12 @@ __all__ = [
     "Indexed",
     "Joined",
     "Mapped",
+    "ParquetShards",
     "Prefetch",
     "Sampling",
+    "Shards",
     "Source",
+    "Stream",
     "Streamed",
     "write",
 ]

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from trainables.world import World
 
 
-def training(run: Run, size: int, skip: int = 0) -> Iterator[Tensors]:
+def training(run: Run, size: int, skip: int = 0, *, whole: bool = False) -> Iterator[Tensors]:
     """This epoch's training samples in batches of ``size`` on the run's device, without the first ``skip``.
 
-    Of a stream, what this worker has of each.
+    Of a stream, what this worker has of each, unless the ``whole`` is asked for.
     """
     train: Set = run.splits.train
     ahead = run.recipe.prefetch
@@ -32,7 +32,9 @@ def training(run: Run, size: int, skip: int = 0) -> Iterator[Tensors]:
         batches = picked(train, size, beyond(_order(run), skip * size))
         on_device = train[0].device.type == "cuda"
         return batches if ahead is None or on_device else prefetched(batches, ahead.depth)
-    found = _taken(run, train, size, skip) if isinstance(train, Indexed) else _streamed(run, train, size, skip)
+    found = (
+        _taken(run, train, size, skip) if isinstance(train, Indexed) else _streamed(run, train, size, skip, whole=whole)
+    )
     return arriving(found, run.device, run.recipe.precision.dtype())
 
 
@@ -60,11 +62,11 @@ def _taken(run: Run, train: Indexed, size: int, skip: int) -> Iterator[Tensors]:
     return map(take, asked) if ahead is None else looked_up(asked, take, ahead.depth, ahead.threads())
 
 
-def _streamed(run: Run, train: Streamed, size: int, skip: int) -> Iterator[Tensors]:
+def _streamed(run: Run, train: Streamed, size: int, skip: int, *, whole: bool) -> Iterator[Tensors]:
     """A stream from its front, read by one thread where it is read ahead."""
     gpu, ahead = run.device.type == "cuda", run.recipe.prefetch
-    sizes = (min(size, train.samples - begin) for begin in range(0, train.samples, size))
-    batches = train.stream(sizes, run.world.rank, run.world.size, run.seeds.order, run.epoch)
+    rank, workers = (0, 1) if whole else (run.world.rank, run.world.size)
+    batches = train.stream(size, rank, workers, run.seeds.order, run.epoch)
     rest = islice(batches, skip, None)
     if ahead is None:
         return rest

@@ -46,8 +46,8 @@ class Indexed(Source, Protocol):
 class Streamed(Source, Protocol):
     """A source that is read from front to end, whose order is drawn shard by shard."""
 
-    def stream(self, sizes: Iterator[int], rank: int, workers: int, *seed: int) -> Iterator[Tensors]:
-        """What worker ``rank`` has of the epoch's batches of these sizes, in the order that ``seed`` draws."""
+    def stream(self, size: int, rank: int, workers: int, *seed: int) -> Iterator[Tensors]:
+        """What worker ``rank`` has of the epoch's batches of ``size``, in the order that ``seed`` draws."""
         ...
 
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from tests.trainables.small import recipe, task
-from tests.trainables.test_world import TOLERANCE, together
 from trainables import (
     EMA,
     FP32,
@@ -108,17 +107,6 @@ def test_the_model_sees_the_same(path: str, ahead: Prefetch | None, tmp_path: Pa
 def test_tensors_looked_up_ahead_give_the_same() -> None:
     for name, settings in RECIPES.items():
         assert told(replace(settings, prefetch=Prefetch())) == told(settings), name
-
-
-def two_workers(world: World) -> list[dict[str, float]]:
-    return told(replace(RECIPES["parts"], prefetch=Prefetch()), laid(joined, Path()), world)
-
-
-def test_two_workers_see_the_same() -> None:
-    mine, theirs = together(2, two_workers)
-    assert mine == theirs
-    for row, alone in zip(mine, told(RECIPES["parts"]), strict=True):
-        assert row == pytest.approx(alone, rel=0, abs=TOLERANCE)
 
 
 def test_a_source_is_warmed_up_for(tmp_path: Path) -> None:
