@@ -65,11 +65,12 @@ def train(
 ) -> Trained:
     """Run to the end, or until ``report`` asks to stop; checkpoints lie in ``folder``, from which the same call goes on.
 
-    An epoch is reported while it is being written; all is on disk once this returns. What ``keep`` asks for changes nothing that is
-    learned. A run that had to go on from another state than its last says so as ``remark`` in the history. ``course`` is for runs
-    whose settings change on the way; one that leaves off before the recipe's last epoch counts as stopped.
-    A run that had already ended when its process died reports nothing and gives its result again. Of several workers, each with its
-    ``world``, the first one reads and writes, and its report is asked; all end together and return the same.
+    An epoch is reported while it is being written; all is on disk once this returns, of several workers in the first. What
+    ``keep`` asks for changes nothing that is learned. A run that had to go on from another state than its last says so as
+    ``remark`` in the history. ``course`` is for runs whose settings change on the way; one that leaves off before the recipe's last
+    epoch counts as stopped. A run that had already ended when its process died reports nothing and gives its result again. Of
+    several workers, each with its ``world``, the first one reads and writes, and its report is asked; all end together and return
+    the same.
     """
     world = world or World()
     begun = world.told(_begun(folder, course) if world.first else Found())

@@ -42,9 +42,11 @@ def disk(sweep: Sweep, folder: Path, at_once: int) -> Disk:
     left = sum(sweep.seeds * asked.left for _, asked in levels)
     most = at_once * trial + max(left, sum(_waiting(sweep, level) * asked.most for level, asked in levels))
     place = next(path for path in (folder, *folder.resolve().parents) if path.exists())
-    free = shutil.disk_usage(place).free
-    said = f"checkpoints take up to about {size(most)} of the disk, {size(left)} in the end; {size(free)} are free"
-    if most > free:
+    usage = shutil.disk_usage(place)
+    said = (
+        f"checkpoints take up to about {size(most)} of the disk, {size(left)} in the end; {size(usage.free)} are free"
+    )
+    if most > usage.free and usage.total:  # an object store has no size
         raise QuestionError(
             f"{said}: too little for {folder}, with {at_once} at a time of up to {size(trial)} each; make room, name another place "
             "by --runs, or keep fewer epochs, as Sweep(keep=Keep()) does"

@@ -368,6 +368,17 @@ def test_copies_are_apart_from_what_they_were_taken_of_and_use_the_same_memory_a
     assert torch.equal(again["a"], weight)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_copies_from_a_gpu_hold_what_was_there_when_they_were_taken() -> None:
+    weight, copies = torch.ones(1 << 24, device="cuda"), Copies()
+    for number in range(1, 4):
+        taken = copies.take({"a": weight})
+        weight.add_(1)
+        copies.wait()
+        assert taken["a"].is_pinned()
+        assert torch.equal(taken["a"], torch.full((1 << 24,), float(number)))
+
+
 @contextmanager
 def files_up_to(count: int) -> Iterator[None]:
     """No file of this process grows beyond so many bytes, as on a disk that is full."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -222,6 +223,36 @@ def test_two_workers_go_on_bit_for_bit_each_with_its_own_statistics() -> None:
     first, second = state["within"]
     assert not torch.equal(first["generators"]["cpu"], second["generators"]["cpu"])
     assert not all(torch.equal(mine, theirs) for mine, theirs in zip(first["buffers"], second["buffers"], strict=True))
+
+
+def broken_off_on_disk(world: World) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
+    """Both workers are stopped at the sixth batch of the second epoch; the first one's folder is what both go on from."""
+    folder = Path(world.told(tempfile.mkdtemp()))
+    settings, keep = recipe(model=Normed(), batch_size=8, epochs=3), Keep(steps=3)
+    whole = train(task, settings, folder=folder / "whole", report=never, world=world, keep=keep)
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            task,
+            replace(settings, augment=Killed(14)),
+            folder=folder / "parts",
+            report=never,
+            world=world,
+            keep=keep,
+        )
+    state = world.told(load(folder / "parts" / LAST) if world.first else None)
+    assert state is not None
+    assert (state["epoch"], state["step"]) == (1, 12)
+    resumed = train(task, settings, folder=folder / "parts", report=never, world=world, keep=keep)
+    names = world.told(
+        sorted(path.name for path in (folder / "parts").iterdir())
+    )  # the first's, who has written by now
+    return numbers(whole.history), numbers(resumed.history), names
+
+
+def test_two_workers_go_on_from_what_the_first_has_written() -> None:
+    for whole, resumed, names in together(2, broken_off_on_disk):
+        assert resumed == whole
+        assert names == ["before.pt", "best.safetensors", "last.pt"]
 
 
 def handed_on(world: World) -> tuple[State | None, list[Mapping[str, float]]]:

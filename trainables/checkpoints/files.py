@@ -87,7 +87,7 @@ def whole(path: Path, *, before: Path | None = None) -> Iterator[Path]:
             if before is not None and path.exists():
                 path.replace(before)
             temporary.replace(path)
-            _sync(path.parent)
+            _sync_names(path.parent)
     finally:
         with suppress(OSError):  # what is wrong with the folder has been said
             temporary.unlink()
@@ -111,8 +111,17 @@ def _explained(path: Path) -> Iterator[None]:
         raise OSError(fault.errno, f"{path} cannot be written ({fault.strerror}); {_way_out(fault)}") from error
 
 
+def _sync_names(folder: Path) -> None:
+    """Wait until the names in a folder are on disk; some network file systems do that by themselves and refuse to be asked."""
+    try:
+        _sync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+
+
 def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on disk."""
+    """Wait until a file is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -44,13 +44,13 @@ class Needed:
         """Raises OSError, with the sum and the ways out, where the disk of ``folder`` has less than a run needs yet."""
         there = sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) if folder.exists() else 0
         place = next(path for path in (folder, *folder.resolve().parents) if path.exists())
-        free, wanted = shutil.disk_usage(place).free, self.most - there
-        if wanted > free:
+        usage, wanted = shutil.disk_usage(place), self.most - there
+        if wanted > usage.free and usage.total:  # an object store has no size
             raise OSError(
                 errno.ENOSPC,
                 f"the checkpoints in {folder} need about {size(wanted)} more (three states of {size(self.state)}, {self.files} "
-                f"× {size(self.weights)} of weights), and {size(free)} are free; make room, let the runs lie elsewhere, or keep "
-                "fewer epochs (Keep top, every)",
+                f"× {size(self.weights)} of weights), and {size(usage.free)} are free; make room, let the runs lie elsewhere, or "
+                "keep fewer epochs (Keep top, every)",
             )
 
 

@@ -1,0 +1,189 @@
+"""What do checkpoints cost an epoch, written by the training thread or beside it?
+
+    python -m benchmarks.checkpoint_cost [--json] [--rounds N] [--epochs N] [--works NAME…] [--quick]
+
+Three runs of the same recipe after one another, in another order each round: one that keeps nothing, one whose training thread
+writes state and best weights after every epoch, and one that hands them to the thread that writes, as the product does. Each is
+timed by the wall from its first epoch's end until all is on disk. Torch computes on one thread; the writing has the other cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))  # run by its path, Python looks beside this file alone
+
+import trainables as t  # noqa: E402
+from benchmarks.conditions import cell, invocation, machine, natural, say, under, versions  # noqa: E402
+from benchmarks.figures import Spread  # noqa: E402
+from benchmarks.loops.work import CLASSES, SEED, WORKS, Work  # noqa: E402
+from trainables.checkpoints import Found, Keeper, Weights, save, save_weights, size  # noqa: E402
+from trainables.fit import Epoch, fit  # noqa: E402
+from trainables.keep import BEFORE, BEST, LAST, Keep  # noqa: E402
+from trainables.models import MLP, Transformer  # noqa: E402
+
+ROUNDS, EPOCHS = 5, 12
+
+ALL = (
+    *WORKS,
+    replace(
+        WORKS[0],
+        name="wide mlp",
+        says="64-2048-2048-10 perceptron, batch 128",
+        model=MLP(widths=(2048, 2048), inputs=64, outputs=CLASSES),
+        steps=40,
+    ),
+    replace(
+        WORKS[1],
+        name="wide transformer",
+        says="6-layer transformer (width 256, 16 steps), batch 32",
+        model=Transformer(width=256, depth=6, heads=8, inputs=8, outputs=CLASSES, longest=16),
+        steps=20,
+    ),
+)
+
+Way = Callable[[Iterable[Epoch], Path], Iterator[Epoch]]
+"""How the epochs of a run are kept in a folder."""
+
+
+def nothing(epochs: Iterable[Epoch], _: Path) -> Iterator[Epoch]:
+    """Not at all."""
+    yield from epochs
+
+
+def in_turn(epochs: Iterable[Epoch], folder: Path) -> Iterator[Epoch]:
+    """By the thread that trains."""
+    for epoch in epochs:
+        if epoch.improved:
+            save_weights(folder / BEST, Weights(epoch=epoch.epoch, module=epoch.run.deployed.state_dict()))
+        save(folder / LAST, epoch.run.state(), before=folder / BEFORE)
+        yield epoch
+
+
+def beside(epochs: Iterable[Epoch], folder: Path) -> Iterator[Epoch]:
+    """By another thread."""
+    with Keeper(folder, Keep(), Found()) as keeper:
+        yield from keeper.kept(epochs)
+
+
+WAYS: Mapping[str, Way] = {"nothing": nothing, "in turn": in_turn, "beside": beside}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, and print a table or one JSON object; the exit status comes back."""
+    import torch
+
+    options = _options(arguments)
+    torch.set_num_threads(1)
+    loads = [os.getloadavg()[0]]
+    works = {work.name: measured(work, options.rounds, options.epochs) for work in options.works}
+    loads.append(os.getloadavg()[0])
+    result = {
+        "meaning": "wall milliseconds of an epoch that keeps nothing, and more for one that is kept; median of the rounds",
+        "works": works,
+        "rounds": options.rounds,
+        "epochs": options.epochs,
+        "command": invocation("benchmarks.checkpoint_cost", options.given),
+        "machine": machine(loads),
+        "versions": versions(("torch", "safetensors")),
+    }
+    print(json.dumps(result, indent=1, allow_nan=False)) if options.json else _show(result)
+    return 0
+
+
+def measured(work: Work, rounds: int, epochs: int) -> dict[str, Any]:
+    """All ways in turn, round by round; what an epoch costs more is against the same round's that keeps nothing."""
+    from benchmarks.loops.ours import task
+
+    told = task(work)
+    recipe = t.Recipe(model=work.model, batch_size=work.batch, epochs=epochs + 1, optimizer=t.AdamW(), seed=SEED)
+    found: dict[str, list[float]] = {name: [] for name in WAYS}
+    written = 0
+    for number in range(rounds):
+        say(f"{work.name}: round {number + 1} of {rounds} …")
+        names = [*WAYS]
+        for name in names[number % 3 :] + names[: number % 3]:
+            with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+                running = WAYS[name](fit(told, recipe), Path(folder))
+                next(running)
+                begun = time.perf_counter()
+                for _ in running:
+                    pass
+                found[name].append(1e3 * (time.perf_counter() - begun) / epochs)
+                last = Path(folder) / LAST
+                written = last.stat().st_size if last.exists() else written
+    plain = found.pop("nothing")
+    return {
+        "says": work.says,
+        "state_bytes": written,
+        "milliseconds_per_epoch": Spread.of(plain).to_json(),
+        "more_milliseconds": {
+            name: Spread.of(one - usual for one, usual in zip(values, plain, strict=True)).to_json()
+            for name, values in found.items()
+        },
+        "share_of_the_epoch": {
+            name: Spread.of((one - usual) / usual for one, usual in zip(values, plain, strict=True)).to_json()
+            for name, values in found.items()
+        },
+    }
+
+
+def _show(result: Mapping[str, Any]) -> None:
+    """The table: medians, and from the least to the greatest of the rounds."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    table = Table(
+        title=f"A checkpoint after every epoch; median of {result['rounds']} rounds of {result['epochs']} epochs"
+    )
+    for column in ("", "state", "ms an epoch", "in turn: more ms", "share", "beside: more ms", "share"):
+        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+    for entry in result["works"].values():
+        cells = [entry["says"], size(entry["state_bytes"]), cell(entry["milliseconds_per_epoch"])]
+        for name in ("in turn", "beside"):
+            cells += [
+                cell(entry["more_milliseconds"][name]),
+                f"{entry['share_of_the_epoch'][name]['median']:.0%}",
+            ]
+        table.add_row(*cells)
+    console.print(table)
+    console.print(under(result["machine"], result["versions"]), highlight=False)
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    names = [work.name for work in ALL]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.checkpoint_cost",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.add_argument("--rounds", type=natural, metavar="N", help=f"runs of each way ({ROUNDS}; with --quick 1)")
+    parser.add_argument("--epochs", type=natural, metavar="N", help=f"epochs of a run ({EPOCHS}; with --quick 2)")
+    parser.add_argument(
+        "--works", nargs="+", choices=names, default=names, metavar="NAME", help=f"of {', '.join(names)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="two epochs each: shows that it works")
+    options = parser.parse_args(arguments)
+    options.rounds = options.rounds or (1 if options.quick else ROUNDS)
+    options.epochs = options.epochs or (2 if options.quick else EPOCHS)
+    options.works = [work for work in ALL if work.name in options.works]
+    options.given = [*arguments]
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
