@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from sweeps.engine.drive import cut_short
+from sweeps.engine.job import key
 from sweeps.engine.spec import Sweep
 
 if TYPE_CHECKING:
@@ -17,21 +19,13 @@ FAILURES = 3
 
 def short_searches(sweep: Sweep, records: Sequence[TrialRecord]) -> list[str]:
     """Whether the budget closed the search early."""
-    if sweep.budget_seconds is None:
+    if not cut_short(sweep, records):
         return []
-    there, wanted = [], []
-    for level in sweep.levels():
-        points = [record.point for record in records if record.stage == "heat" and dict(record.level) == level]
-        there.append(len(points))
-        wanted.append(sweep.heats(level, points))
-    if all(count >= asked for count, asked in zip(there, wanted, strict=True)):
-        return []
-    if len(set(wanted)) == 1:
-        fewest, most = min(there), max(there)
-        run = f"{fewest if fewest == most else f'{fewest} to {most}'} of {wanted[0]} heats a level"
-    else:
-        run = f"{sum(there)} of {sum(wanted)} heats"
-    return [f"The budget closed the search at {run}; without it the rest is run."]
+    heats = Counter(key(record.level) for record in records if record.stage == "heat" and record.status.settled)
+    counts = [heats[key(level)] for level in sweep.levels()]
+    fewest, most = min(counts), max(counts)
+    run = f"{fewest if fewest == most else f'{fewest} to {most}'} heats a level"
+    return [f"The budget closed the search after {run}; without it the rest is run."]
 
 
 def failures(records: Sequence[TrialRecord]) -> list[str]:

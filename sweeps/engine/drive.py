@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from analysis.ledger import read_ledger
-from analysis.records import Status, TrialRecord
+from analysis.records import Stage, Status, TrialRecord
 from sweeps.engine import ledger as ledgers
 from sweeps.engine import nodes
 from sweeps.engine.lanes import local, solo
@@ -23,6 +24,18 @@ def finished(sweep: Sweep, known: Sequence[TrialRecord]) -> bool:
     """True when the ledger holds all that the sweep asks for, so that nothing need be started."""
     programme = Programme(sweep, known, spent=lambda: _spent(known, 1), concurrency=1)
     return programme.next() is None and programme.done
+
+
+def cut_short(sweep: Sweep, known: Sequence[TrialRecord]) -> bool:
+    """True when the budget has left out heats that would be run without it."""
+    if sweep.budget_seconds is None:
+        return False
+    programme = Programme(replace(sweep, budget_seconds=None), known, spent=lambda: 0.0, concurrency=1)
+    there = {record.id for record in known}
+    while (job := programme.next()) is not None and job.stage is Stage.HEAT:
+        if job.id not in there:
+            return True
+    return False
 
 
 def drive(
@@ -58,9 +71,12 @@ def drive(
         )
         runner = Runner(sweep=sweep, folder=checkpoints.resolve(), threads=sweep.resources.cpus)
         _run(lane, race, runner, concurrency, folder)
+        for heat in race.released:
+            # One that was cut may have been writing while its folder was removed.
+            shutil.rmtree(checkpoints / heat, ignore_errors=True)
         for record in read_ledger(folder):
-            if record.status is Status.RUNNING:
-                # A final of a point that lost its place when the search was extended.
+            if record.status is Status.RUNNING and record.stage is Stage.FINAL:
+                # Of a point that lost its place when the search was extended. A heat may still be asked for, by a larger budget.
                 book.append(replace(record, status=Status.STOPPED, reason="no longer asked for", ended=time.time()))
     finally:
         book.close()

@@ -67,9 +67,11 @@ class Population:
         for member in self._members:
             if member.job == record.id:
                 member.value = value
-        if self._generation == len(self._ends) - 1:
-            self._released += [record.id] if record.status.settled else []
-            self._released += self._begun_from if self._whole() else []
+        last = self._generation == len(self._ends) - 1
+        if record.status is Status.DIVERGED or (last and record.status.settled):
+            self._released.append(record.id)
+        if last and self._whole():
+            self._released += self._begun_from
 
     def released(self) -> list[str]:
         """The jobs, told since the last call, whose checkpoints nothing will go on from."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
-from typing import Any, Self
+from typing import Any
 
-from analysis.records import Stage, Status, TrialRecord, Turn
+from analysis.records import Stage, Status, TrialRecord
 from sweeps.engine.also import best
 from sweeps.engine.asked import Asked
 from sweeps.engine.job import Job, key
@@ -16,6 +15,7 @@ from sweeps.engine.population import Population
 from sweeps.engine.search import PBT
 from sweeps.engine.spec import Sweep
 from sweeps.engine.study import LevelStudy
+from sweeps.engine.winner import Winner
 from trainables.describe import Scalar
 
 
@@ -28,21 +28,6 @@ class _Level:
     wanted: int = 0
     dealt: int = 0
     heats: dict[str, TrialRecord] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Winner:
-    """What a level sends to the finals: a point, and the settings before it where they change in mid-run."""
-
-    point: Mapping[str, Scalar]
-    earlier: tuple[Turn, ...] = ()
-
-    @classmethod
-    def of(cls, record: TrialRecord) -> Self:
-        """A heat's, without turns at which nothing changes."""
-        turns = [*record.earlier, Turn(until=0, point=record.point)]
-        changes = [turn for turn, after in pairwise(turns) if dict(turn["point"]) != dict(after["point"])]
-        return cls(point=record.point, earlier=tuple(changes))
 
 
 class Programme:
@@ -58,26 +43,30 @@ class Programme:
     ) -> None:
         self._sweep, self._spent, self._concurrency = sweep, spent, concurrency
         records = list(known)
-        self._settled = {record.id: record for record in records if record.status.settled}
+        self._settled = {record.id: record for record in records if _settled(record)}
         self._again = [record for record in records if not record.status.settled]
+        self._dealt_before = {record.id: record.number for record in self._again if record.number is not None}
         self._live: dict[str, Job] = {}
         self._numbers = 1 + max((record.number or 0 for record in records), default=-1)
         self._levels: dict[str, _Level] = {}
         for values in sweep.levels():
             self._levels[key(values)] = self._level(values, records)
         self._finals: list[Job] | None = None
+        self._swept = False
         self._again = [record for record in self._again if self._wanted(record)]
 
     def _level(self, values: Mapping[str, Scalar], records: list[TrialRecord]) -> _Level:
         search = self._sweep.search_of(values)
         if search is None:
             return _Level(values, None)
-        heats = [record for record in records if record.stage is Stage.HEAT and dict(record.level) == dict(values)]
-        settled = {record.id: record for record in heats if record.status.settled}
         if isinstance(search, PBT):
             # It asks for all of its segments again, and is told at once of those that are there.
-            wanted = self._sweep.heats(values)
-            return _Level(values, Population(self._sweep, values, search), wanted=wanted, heats=settled)
+            return _Level(values, Population(self._sweep, values, search), wanted=self._sweep.heats(values))
+        own = [record for record in records if record.stage is Stage.HEAT and dict(record.level) == dict(values)]
+        heats = [
+            record for record in own if record.until is None
+        ]  # not a population's, if it was one that searched before
+        settled = {record.id: record for record in heats if record.status.settled}
         study = LevelStudy(self._sweep, values, search, len(heats))
         for record in settled.values():
             study.add(record)
@@ -87,7 +76,8 @@ class Programme:
     def _wanted(self, record: TrialRecord) -> bool:
         """Whether an unsettled record is dealt as it is: finals are decided anew after the heats, segments are asked for again."""
         level = self._levels.get(key(record.level))
-        return record.stage is Stage.HEAT and level is not None and isinstance(level.study, LevelStudy)
+        heat = record.stage is Stage.HEAT and record.until is None
+        return heat and level is not None and isinstance(level.study, LevelStudy)
 
     def next(self) -> Job | None:
         """The next job, or None when there is none now; see ``done``."""
@@ -115,9 +105,7 @@ class Programme:
         self._settled[record.id] = record
         if job.stage is Stage.HEAT:
             level = self._levels[key(job.level)]
-            level.heats[record.id] = record
-            if level.study is not None:
-                level.study.tell(record)
+            self._tell(level, record)
 
     def winner(self, level: Mapping[str, Scalar]) -> Winner | None:
         """What goes to the finals; None when no heat has a value.
@@ -135,8 +123,13 @@ class Programme:
         return None
 
     def released(self) -> list[str]:
-        """The heats, ended since the last call, whose checkpoints nothing will go on from."""
-        return [name for level in self._levels.values() if level.study is not None for name in level.study.released()]
+        """The heats whose checkpoints nothing will go on from, ended since the last call; all of them once finals are dealt."""
+        over = list(self._settled) if self._finals is not None and not self._swept else []
+        self._swept = self._finals is not None
+        heats = [name for name in over if self._settled[name].stage is Stage.HEAT]
+        return heats + [
+            name for level in self._levels.values() if level.study is not None for name in level.study.released()
+        ]
 
     def planned(self) -> dict[str, int]:
         """Trials in all: heats and finals."""
@@ -158,10 +151,10 @@ class Programme:
         return replace(self._heat(level, Asked(point=record.point)), number=record.number or 0)
 
     def _heat_next(self) -> Job | None:
-        """A heat of the level that has had the fewest; one measured before is told to its search at once."""
+        """A heat of the level that is furthest behind; one measured before is told to its search at once."""
         wanting = [level for level in self._levels.values() if level.dealt < level.wanted]
         while wanting:
-            level = min(wanting, key=lambda level: level.dealt)
+            level = min(wanting, key=lambda level: level.dealt / level.wanted)
             if level.study is None or (level.dealt and self._budget_spent()):
                 return None
             asked = level.study.ask()
@@ -172,12 +165,17 @@ class Programme:
             level.dealt += 1
             level.study.expect(job.id, asked)
             if job.id in self._settled:
-                level.study.tell(self._settled[job.id])
+                self._tell(level, self._settled[job.id])
             elif job.id not in self._live:
                 return self._numbered(job)
             if level.dealt == level.wanted:
                 wanting.remove(level)
         return None
+
+    def _tell(self, level: _Level, record: TrialRecord) -> None:
+        level.heats[record.id] = record
+        if level.study is not None:
+            level.study.tell(record)
 
     def _heat(self, level: _Level, asked: Asked) -> Job:
         return Job.of(
@@ -226,7 +224,9 @@ class Programme:
         return [job for job in jobs if job.id not in self._settled]
 
     def _numbered(self, job: Job) -> Job:
-        """The job with the next number in the order of dealing."""
+        """The job with the next number in the order of dealing; one that an earlier command had dealt keeps its own."""
+        if job.id in self._dealt_before:
+            return replace(job, number=self._dealt_before.pop(job.id))
         self._numbers += 1
         return replace(job, number=self._numbers - 1)
 
@@ -248,3 +248,10 @@ class Programme:
             if record.started is not None and record.ended is not None and record.epochs
         ]
         return self._sweep.recipe.epochs * sum(per_epoch) / len(per_epoch) if per_epoch else 0.0
+
+
+def _settled(record: TrialRecord) -> bool:
+    """Whether a record need not be run again; a segment that was left before its end must be."""
+    if record.until is None or record.status is not Status.STOPPED:
+        return record.status.settled
+    return bool(record.history) and record.history[-1]["epoch"] == record.until

@@ -19,6 +19,7 @@ from sweeps.engine.errors import QuestionError
 from sweeps.engine.job import key
 from sweeps.engine.ledger import LEDGER, claimed, write
 from sweeps.engine.machine import Machine
+from sweeps.engine.search import PBT
 from sweeps.engine.spec import DRAWN, WORKERS, Sweep
 from trainables.describe import default, plain, same
 
@@ -141,13 +142,22 @@ def extended(sweep: Sweep, stored: Mapping[str, Any] | None, records: Sequence[T
     if stored is None:
         return sweep
     finals = [record.seed - sweep.seed for record in records if record.stage is Stage.FINAL and record.status.settled]
-    begun = [record for record in records if record.stage is Stage.HEAT and record.status.settled and not record.parent]
-    heats = Counter(key(record.level) for record in begun)
+    heats = Counter(key(record.level) for record in records if record.status.settled and _counts(sweep, record))
     sweep = replace(sweep, seeds=max([sweep.seeds, *finals]))
     most, trials = max(heats.values(), default=0), sweep.search.trials if sweep.search is not None else None
     if isinstance(trials, int) and most > trials:  # numbers of trials that are compared are levels, each with its own
         sweep = replace(sweep, search=replace(sweep.search, trials=most))  # type: ignore[type-var]
     return sweep
+
+
+def _counts(sweep: Sweep, record: TrialRecord) -> bool:
+    """True for a heat of the search that its level has now; of a population, for a member's first segment."""
+    if record.stage is not Stage.HEAT or dict(record.level) not in sweep.levels():
+        return False
+    search = sweep.search_of(record.level)
+    if isinstance(search, PBT):
+        return record.parent is None and record.until == search.ends(sweep.recipe.epochs)[0]
+    return record.until is None
 
 
 def looks(sweep: Sweep, stored: Mapping[str, Any], *, answered: bool) -> dict[str, Any]:

@@ -15,14 +15,37 @@ import pytest
 
 from analysis.ledger import read_ledger
 from analysis.records import Stage, Status, TrialRecord
-from sweeps import ASHA, PBT, TPE, Also, QuestionError, Rivals, Sweep, choice, each, int_range, log_uniform, uniform
-from sweeps.engine.drive import finished
+from sweeps import (
+    ASHA,
+    PBT,
+    TPE,
+    Also,
+    QuestionError,
+    Rivals,
+    Search,
+    Sweep,
+    choice,
+    each,
+    int_range,
+    log_uniform,
+    uniform,
+)
+from sweeps.engine.drive import cut_short, finished
 from sweeps.engine.job import Job
+from sweeps.engine.programme import Programme
+from sweeps.engine.question import extended
 from sweeps.engine.search.domain import Domain
 from tests.sweeps.played import bowl, heats, play
 from tests.sweeps.test_engine import Diary, essence, run
-from trainables import EMA, SGD, AdamW, ClipNorm, Cosine, EarlyStopping, Minimise
+from trainables import EMA, SGD, AdamW, ClipNorm, Cosine, CrossEntropy, EarlyStopping, Focal, Minimise, RMSprop
+from trainables.losses import Loss
 from trainables.models import MLP
+from trainables.optimizers import Optimizer
+
+BRED_OR_NOT: tuple[Search | PBT, ...] = (TPE(), PBT(segments=3))
+CENTERED: Optimizer = RMSprop(lr=uniform(0.1, 1), centered=choice(True, False))
+LOSSES: tuple[Loss, ...] = (CrossEntropy(), Focal())
+KINDS: tuple[Optimizer, ...] = (SGD(lr=uniform(0.1, 1)), AdamW())
 
 EPOCHS = 9
 """Of the bowl's recipe."""
@@ -32,6 +55,7 @@ def segment(job: Job, values: list[float], status: Status | None = None) -> Tria
     """A segment that ended with these values, or a final."""
     ends = Status.STOPPED if job.until not in (None, EPOCHS) else Status.COMPLETED
     finite = [value for value in values if math.isfinite(value)]
+    before = (job.until or EPOCHS) - len(values)
     return TrialRecord(
         id=job.id,
         sweep="played",
@@ -42,7 +66,7 @@ def segment(job: Job, values: list[float], status: Status | None = None) -> Tria
         seed=job.seed,
         status=status or ends,
         metrics={"val/accuracy": max(finite)} if finite else {},
-        history=[{"epoch": job.begins + number, "val/accuracy": value} for number, value in enumerate(values, 1)],
+        history=[{"epoch": before + number, "val/accuracy": value} for number, value in enumerate(values, 1)],
         number=job.number,
         earlier=job.earlier,
         until=job.until,
@@ -156,7 +180,7 @@ def test_one_that_was_lost_is_tried_once_more_by_the_next_command() -> None:
 
 
 def test_levels_breed_apart_and_rivals_cost_the_same() -> None:
-    base = bred(search=Rivals(trials=6, method=each(*(TPE(), PBT(segments=3)))))
+    base = bred(search=Rivals(trials=6, method=each(*BRED_OR_NOT)))
     base.check()
     records = play(base, near)
     counts = Counter(one.level["search.method"] for one in heats(records))
@@ -201,8 +225,16 @@ def test_numbers_are_explored_within_their_ranges_and_options_drawn_anew() -> No
         ({"recipe": replace(bowl().recipe, batch_size=choice(8, 16))}, "which batch_size does not allow"),
         ({"recipe": replace(bowl().recipe, average=EMA(decay=uniform(0.5, 0.9)))}, "which average.decay does not allow"),
         (
-            {"recipe": replace(bowl().recipe, optimizer=choice(SGD(lr=uniform(0.1, 1)), AdamW()))},
+            {"recipe": replace(bowl().recipe, optimizer=choice(*KINDS))},
             "one kind of optimizer cannot take over another's state",
+        ),
+        (
+            {"recipe": replace(bowl().recipe, optimizer=CENTERED)},
+            "what RMSprop keeps depends on optimizer.centered",
+        ),
+        (
+            {"recipe": replace(bowl().recipe, loss=choice(*LOSSES))},
+            "losses may differ in how many outputs they ask of the model",
         ),
     ],
 )  # fmt: skip
@@ -210,6 +242,95 @@ def test_what_cannot_be_bred_is_refused(changes: dict[str, Any], said: str) -> N
     with pytest.raises(QuestionError, match="cannot be run") as caught:
         bred(**changes).check()
     assert said in str(caught.value)
+
+
+def test_a_folder_may_be_searched_in_another_way_afterwards() -> None:
+    """The segments of a population are no heats of the search that follows, nor those members of a population."""
+    bred_before = play(bred(seeds=1), near)
+    then = bowl(search=TPE(trials=6))
+    assert extended(then, {}, bred_before) == then
+    records = play(then, near, known=bred_before)
+    assert len([one for one in heats(records) if one.until is None]) == 6
+    final = [one for one in records if one.stage is Stage.FINAL][-1]
+    assert final.point in [one.point for one in heats(records) if one.until is None]
+    searched = play(bowl(search=TPE(trials=16)), near)
+    assert extended(bred(), {}, searched) == bred()
+    fewer = bred(search=PBT(trials=8, segments=2))
+    assert extended(fewer, {}, bred_before) == fewer
+
+
+@pytest.mark.parametrize("most", range(4, 10))
+def test_ties_fall_as_they_would_have_fallen(most: int) -> None:
+    """All members are equally good: the one dealt first goes to the finals, also when it was dealt by an earlier command."""
+
+    def course(records: list[TrialRecord]) -> set[str]:
+        return {one.id for one in records if one.stage is Stage.FINAL}
+
+    def even(job: Job) -> TrialRecord:
+        return segment(job, [0.5])
+
+    known, live = list[TrialRecord](), list[Job]()
+    programme = Programme(bred(), [], spent=lambda: 0.0, concurrency=2)
+    while len(known) < most:
+        while len(live) < 2 and (job := programme.next()) is not None:
+            live.append(job)
+        # The first one takes as long as all others of its generation.
+        known.append(even(live.pop()))
+        programme.ended(known[-1])
+    under_way = [replace(even(job), status=Status.RUNNING, history=(), metrics={}) for job in live]
+    assert course(play(bred(), even, known=[*known, *under_way])) == course(play(bred(), even))
+
+
+def test_the_levels_are_dealt_as_many_epochs_when_a_budget_cuts_them_off() -> None:
+    base = bred(search=Rivals(trials=10, method=each(*BRED_OR_NOT)))
+    cut = heats(play(base, near, most=20))
+    epochs = Counter[str]()
+    for one in cut:
+        epochs[str(one.level["search.method"])] += 3 if one.until is not None else 9
+    assert abs(epochs["TPE"] - epochs["PBT(segments=3)"]) <= 9
+
+
+def test_what_nothing_goes_on_from_is_released() -> None:
+    sweep = bred(search=PBT(trials=4, segments=2))
+    programme = Programme(sweep, [], spent=lambda: 0.0, concurrency=1)
+    released: list[str] = []
+    ended: list[TrialRecord] = []
+    while (job := programme.next()) is not None:
+        assert job.parent not in released
+        ended.append(near(job))
+        programme.ended(ended[-1])
+        released += programme.released()
+    assert set(released) == {one.id for one in heats(ended)}
+
+
+def test_a_population_that_diverges_leaves_no_checkpoint() -> None:
+    programme = Programme(bred(), [], spent=lambda: 0.0, concurrency=1)
+    released: list[str] = []
+    while (job := programme.next()) is not None:
+        programme.ended(segment(job, [math.nan], Status.DIVERGED))
+        released += programme.released()
+    assert len(released) == 8
+
+
+def test_the_budget_is_said_to_have_cut_what_it_cut_alone() -> None:
+    """Neither members that became one job, nor a population that diverged as a whole, were cut off."""
+    sweep = bred(budget_seconds=1e6)
+    assert not cut_short(sweep, play(sweep, near))
+    assert not cut_short(sweep, play(sweep, lambda job: segment(job, [math.nan], Status.DIVERGED)))
+    assert cut_short(sweep, play(sweep, near, most=10))
+    assert not cut_short(bred(), play(sweep, near, most=10))
+
+
+def test_half_of_an_odd_population_never_goes_on_from_itself() -> None:
+    assert [PBT(trials=trials, quantile=0.5).taken_over for trials in (2, 3, 7, 8)] == [1, 1, 3, 4]
+
+
+def test_what_cannot_be_trained_is_not_explored() -> None:
+    recipe = replace(bowl().recipe, optimizer=SGD(momentum=uniform(0.0, 0.9), nesterov=choice(False, True)))
+    domain, search, rng = Domain.of(recipe, {}), PBT(resample=0.0), Random(2)
+    point = {"optimizer.momentum": 0.05, "optimizer.nesterov": True}
+    for _ in range(50):
+        assert search.explored(domain, point, rng)["optimizer.momentum"] > 0  # type: ignore[operator]
 
 
 # --- trained for real ---
@@ -256,6 +377,18 @@ def test_a_lost_checkpoint_costs_time_alone(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "cut" / "checkpoints")
     again = run(real(), tmp_path / "cut")
     assert sorted(map(essence, again), key=repr) == sorted(map(essence, undisturbed), key=repr)
+
+
+def test_a_segment_that_a_closed_budget_left_behind_is_trained_when_there_is_more(tmp_path: Path) -> None:
+    undisturbed = run(real(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(real(), tmp_path / "cut", Diary(9))
+    run(real(budget_seconds=1e-3), tmp_path / "cut")
+    again = run(real(), tmp_path / "cut")
+    finals = [one for one in again if one.stage is Stage.FINAL]
+    expected = sorted(essence(one) for one in undisturbed if one.stage is Stage.HEAT)
+    assert [essence(one) for one in sorted(heats(again), key=lambda one: one.id) if one.status.settled] == expected
+    assert {essence(one)[0] for one in undisturbed} <= {one.id for one in [*heats(again), *finals]}
 
 
 def test_a_larger_population_keeps_what_was_measured(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from sweeps.engine import space
 from sweeps.engine.search.domain import Domain
 from sweeps.engine.search.search import few_trials
 from sweeps.engine.search.unit import from_unit
+from trainables import RMSprop
 from trainables.describe import Scalar
 
 CHANGEABLE = ("optimizer", "schedule", "scaling", "loss", "clip", "noise", "dropout", "augment")
-"""The recipe's fields whose settings a run may change in mid-run: no weight and no count of steps depends on them."""
+"""The recipe's fields whose settings may change in mid-run: steps count as before, weights fit, ``_bound`` excepted."""
 
 LESS, MORE = 0.8, 1.25
 """What a number is multiplied by when it is explored: a fifth less, and as much more in the logarithm."""
@@ -33,7 +34,7 @@ class PBT:
     is done first. It costs as many epochs as ``trials`` whole runs; a segment is a heat of its own in the ledger, with the one it
     goes on from. To the finals goes the best member's course: all its settings, each for its epochs.
 
-    Holes may stand in what a run can change: optimizer, schedule, loss, clip, noise, dropout, augment.
+    Holes may stand in what a run can change: optimizer, schedule, scaling, loss, clip, noise, dropout, augment.
     """
 
     trials: int = 8
@@ -53,14 +54,14 @@ class PBT:
     @property
     def taken_over(self) -> int:
         """How many members go on from another one after a segment."""
-        return max(1, round(self.trials * self.quantile))
+        return max(1, int(self.trials * self.quantile))
 
     def begun(self, domain: Domain, rng: Random) -> dict[str, Scalar]:
         """The point that a member begins with."""
         return domain.point(lambda _, hole: from_unit(hole, rng.random()))
 
     def explored(self, domain: Domain, point: Mapping[str, Scalar], rng: Random) -> dict[str, Scalar]:
-        """A point near another one. Options have no neighbours: they stay, or are drawn anew."""
+        """A point near another one; the same where what was drawn cannot be trained. Options have no neighbours to move to."""
         before = domain.parameters(point)
 
         def choose(parameter: str, hole: space.Hole) -> Scalar:
@@ -68,7 +69,8 @@ class PBT:
                 return from_unit(hole, rng.random())
             return _moved(hole, before[parameter], more=rng.random() < 0.5)
 
-        return domain.point(choose)
+        near = domain.point(choose)
+        return dict(point) if any(space.resolve(domain.recipe, lambda path, _: near[path]).conflicts()) else near
 
     def conflicts(self, domain: Domain) -> Iterator[str]:
         """What is wrong with the settings, or with changing these holes in mid-run."""
@@ -98,11 +100,22 @@ def _fixed(domain: Domain) -> Iterator[str]:
                 f"PBT changes settings in mid-run, which {path} does not allow (it may be {', '.join(CHANGEABLE)}); "
                 "fix it, compare it by each(), or take another search"
             )
-        elif path == "optimizer" and len({type(option) for option in getattr(hole, "options", ())}) > 1:
-            yield (
-                "PBT changes settings in mid-run, and one kind of optimizer cannot take over another's state; "
-                "compare optimizers by each()"
-            )
+        elif reason := _bound(domain, path, hole):
+            yield f"PBT changes settings in mid-run, and {reason}; compare them by each()"
+
+
+def _bound(domain: Domain, path: str, hole: space.Hole) -> str | None:
+    """Why the state of a run holds to one value of this setting; None where it does not."""
+    options = getattr(hole, "options", ())
+    if path == "optimizer" and len({type(option) for option in options}) > 1:
+        return "one kind of optimizer cannot take over another's state"
+    if path == "loss" and len(options) > 1:
+        return "losses may differ in how many outputs they ask of the model"
+    if path == "loss.class_weights":
+        return f"{path} says how many outputs the model has"
+    if path == "optimizer.centered" or (path == "optimizer.momentum" and isinstance(domain.recipe.optimizer, RMSprop)):
+        return f"what RMSprop keeps depends on {path}"
+    return None
 
 
 def _moved(hole: space.Hole, value: Scalar, *, more: bool) -> Scalar:
