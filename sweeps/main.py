@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sweeps import options as command_line
 from sweeps import plan, remarks
 from sweeps.engine import cluster, nodes, question, rehearsal
-from sweeps.engine.drive import drive, finished
+from sweeps.engine.drive import cut_short, drive, finished
 from sweeps.engine.edges import edges
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.lanes import solo
@@ -223,7 +223,8 @@ def _conclude(sweep: Sweep, folder: Path, tracker: Tracker) -> int:
     records = read_ledger(folder)
     write_tables(folder, records)
     links = tracker.links()
-    question.store(folder, (question.read(folder) or {}) | {"tracking": links.to_json()})
+    told = {"tracking": links.to_json(), "cut_short": cut_short(sweep, records)}
+    question.store(folder, (question.read(folder) or {}) | told)
     report = page.write(folder)
     verdict = judge(read_question(folder), records)
     links = tracker.finish(folder, verdict)

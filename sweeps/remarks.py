@@ -22,10 +22,11 @@ def short_searches(sweep: Sweep, records: Sequence[TrialRecord]) -> list[str]:
     if not cut_short(sweep, records):
         return []
     heats = Counter(key(record.level) for record in records if record.stage == "heat" and record.status.settled)
-    counts = [heats[key(level)] for level in sweep.levels()]
-    fewest, most = min(counts), max(counts)
-    run = f"{fewest if fewest == most else f'{fewest} to {most}'} heats a level"
-    return [f"The budget closed the search after {run}; without it the rest is run."]
+    there, wanted = [heats[key(level)] for level in sweep.levels()], [sweep.heats(level) for level in sweep.levels()]
+    fewest, most = min(there), max(there)
+    each = f"{fewest if fewest == most else f'{fewest} to {most}'} of {wanted[0]} heats a level"
+    run = each if len(set(wanted)) == 1 else f"{sum(there)} of {sum(wanted)} heats"
+    return [f"The budget closed the search at {run}; without it the rest is run."]
 
 
 def failures(records: Sequence[TrialRecord]) -> list[str]:

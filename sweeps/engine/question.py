@@ -67,6 +67,7 @@ def described(sweep: Sweep, machine: Machine, **course: Any) -> dict[str, Any]:
         "early_stop": space.written(sweep.early_stop),
         "also": sweep.also.to_json() if sweep.also is not None else None,
         "trials": sweep.trials,
+        "heats": [sweep.heats(level) for level in sweep.levels()],
         "seeds": sweep.seeds,
         "seed": sweep.seed,
         "vary": [name for name in DRAWN if name in sweep.vary],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis.records import Stage
-from sweeps import TPE, QuestionError, Rivals, each
+from sweeps import PBT, TPE, QuestionError, Rivals, each
 from sweeps.engine import question
 from tests.planted import planted_record
 from tests.sweeps.small import small
@@ -68,5 +68,10 @@ def test_numbers_of_trials_that_are_compared_are_not_extended() -> None:
 
 def test_of_a_run_in_segments_the_first_counts() -> None:
     heats = [planted_record(level=8, stage=Stage.HEAT, seed=0, number=number, score=0.5) for number in range(9)]
-    heats = [replace(record, id=str(n), parent=None if n < 3 else "0") for n, record in enumerate(heats)]
-    assert question.extended(small(search=TPE(trials=2)), {}, heats).search == TPE(trials=3)
+    segments = [
+        replace(record, id=str(n), until=3 if n < 3 else 6, parent=None if n < 3 else "0")
+        for n, record in enumerate(heats)
+    ]
+    bred = PBT(trials=2, segments=3)
+    assert question.extended(small(search=bred), {}, segments).search == replace(bred, trials=3)
+    assert question.extended(small(search=TPE(trials=2)), {}, segments).search == TPE(trials=2)
