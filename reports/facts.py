@@ -29,7 +29,7 @@ def recipe(question: Question) -> list[Fact]:
 
 def searched(question: Question) -> list[Fact]:
     """The holes with their distributions, how they were searched and when a heat was stopped."""
-    facts = _pairs(question.raw.get("space"))
+    facts = _spaces(question)
     also = front.named(question)
     facts += [("second goal", also[1])] if also is not None else []
     named = (("search", "search"), ("early_stop", "early stopping"), ("trials", "heats a level"), ("budget", "budget"))
@@ -105,6 +105,18 @@ def text(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {text(item)}" for key, item in value.items())
     return str(value)
+
+
+def _spaces(question: Question) -> list[Fact]:
+    """The holes with their distributions; one that differs by level with each of them, where the question says so."""
+    spaces = question.raw.get("spaces")
+    if not isinstance(spaces, list):
+        return _pairs(question.raw.get("space"))
+    found: dict[str, dict[str, None]] = {}
+    for space in spaces:
+        for path, words in _pairs(space):
+            found.setdefault(path, {})[words] = None
+    return [(path, " or ".join(words) + (", by level" if len(words) > 1 else "")) for path, words in found.items()]
 
 
 def _pairs(value: Any) -> list[Fact]:

@@ -102,12 +102,13 @@ def search(question: Question, records: Sequence[TrialRecord], labels: Labels) -
     drawn = []
     hole = main_hole(found)
     if hole is not None and scored:
+        stopped = any(record.status is Status.STOPPED for record in scored)
         drawn.append(
             figure(
                 name="search",
                 title=f"What {hole.path.split('.')[-1]} does",
                 caption=f"A dot for each heat: {hole.path} against its best validation {goal.metric}."
-                " Hollow where the heat was stopped early. Far worse heats lie on the edge.",
+                f"{' Hollow where the heat was stopped early.' if stopped else ''} Far worse heats lie on the edge.",
                 described=f"Scatter chart of {len(scored)} heats: {hole.path} against best validation {goal.metric}.",
                 legend=legend,
                 build=scatter(groups, goal, hole, labels.order),
@@ -135,7 +136,7 @@ def search(question: Question, records: Sequence[TrialRecord], labels: Labels) -
     if len(found) >= 2 and scored:
         some = chosen(scored, goal)
         left_out = len(scored) - len(some)
-        caption = "A line for each heat through all that was searched; the best fifth is darkest."
+        caption = "A line for each heat through all that was searched; the best fifth stands out."
         if left_out:
             caption += f" Drawn are the best {TOP} and {RANDOM} of the others at random; {left_out} are left out."
         drawn.append(

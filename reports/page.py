@@ -22,6 +22,7 @@ from reports.labels import Labels
 from reports.levels import level_table
 from reports.palette import swatches, swatches_dark
 from reports.policy import policy
+from reports.remarks import remarks
 from reports.tally import tally
 from reports.under_way import with_live_epochs
 
@@ -69,6 +70,7 @@ def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict,
             ensemble=together,
             also=front.named(question),
             levels=level_table(verdict, labels),
+            remarks=remarks(question, verdict, records),
             sought=question.raw.get("trials") != 0,
             against_best=differences(verdict, labels, best_only=True),
             all_pairs=differences(verdict, labels, best_only=False),

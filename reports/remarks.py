@@ -1,0 +1,47 @@
+"""What a reader must know of the search beside its result: that it was cut short, or that the best may lie beyond its ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from analysis.edges import Edge, edges
+from analysis.ledger import Question
+from analysis.records import TrialRecord
+from analysis.verdict import Verdict
+
+NAMED = 3
+"""Levels up to this many are named."""
+
+
+def remarks(question: Question, verdict: Verdict, records: Sequence[TrialRecord]) -> list[str]:
+    """A sentence each, the weightier first; none where there is nothing to say."""
+    found = edges(question, verdict.levels, records)
+    return [*_cut(question, verdict), *(_edge(edge, len(question.levels)) for edge in found)]
+
+
+def _cut(question: Question, verdict: Verdict) -> list[str]:
+    """Whether a budget closed the search before all heats were run; while no final has begun, it may still go on."""
+    budget, trials = question.raw.get("budget"), question.raw.get("trials")
+    seconds = budget.get("seconds") if isinstance(budget, Mapping) else None
+    if seconds is None or not isinstance(trials, int) or not any(level.scores for level in verdict.levels):
+        return []
+    planned = question.raw.get("heats")
+    named = planned if isinstance(planned, list) and len(planned) == len(question.levels) else None
+    wanted = sum(named) if named is not None else trials * len(question.levels)
+    there = [level.heats for level in verdict.levels]
+    if sum(there) >= wanted or (named is None and min(there) >= trials):
+        return []
+    if named is None or len(set(named)) == 1:
+        run = f"{min(there)}" if min(there) == max(there) else f"{min(there)} to {max(there)}"
+        how = f"{run} of {named[0] if named else trials} heats a level"
+    else:
+        how = f"{sum(there)} of {wanted} heats"
+    return [f"The budget closed the search at {how}: without it the rest is run, and a level may have a better point."]
+
+
+def _edge(edge: Edge, levels: int) -> str:
+    where = ""
+    if levels > 1:
+        names = ("; " if any("," in label for label in edge.levels) else ", ").join(edge.levels)
+        where = f" at {len(edge.levels)} of {levels} levels" + (f" ({names})" if len(edge.levels) <= NAMED else "")
+    return f"{edge.path} is tuned to the {edge.end} end of {edge.range.text}{where}: a wider range may hold a better point."
