@@ -162,9 +162,7 @@ class LiveTable:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._progress = Progress(
-            levels=levels, heats_per_level=max(heats), seeds=seeds, epochs=epochs, metric=metric, mode=mode
-        )
+        self._progress = Progress(levels=levels, heats=heats, seeds=seeds, epochs=epochs, metric=metric, mode=mode)
         self._heats = dict(zip(levels, heats, strict=True))
         self._metric = metric
         self._clock = clock
@@ -241,18 +239,16 @@ class LiveTable:
 
     def _reached(self) -> list[str]:
         stages = ((Stage.HEAT, "all heats are done"), (Stage.FINAL, "all finals are done"))
-        return [words for stage, words in stages if self._progress.done(stage) >= self._planned(stage) > 0]
-
-    def _planned(self, stage: Stage) -> int:
-        """Trials of this stage over all levels."""
-        return sum(self._heats.values()) if stage is Stage.HEAT else self._progress.planned(stage)
+        return [words for stage, words in stages if self._progress.done(stage) >= self._progress.planned(stage) > 0]
 
     def _line(self, now: float) -> str:
         progress = self._progress
-        heats = f"heats {progress.done(Stage.HEAT)}/{self._planned(Stage.HEAT)}" if self._planned(Stage.HEAT) else ""
+        heats = (
+            f"heats {progress.done(Stage.HEAT)}/{progress.planned(Stage.HEAT)}" if progress.planned(Stage.HEAT) else ""
+        )
         parts = [
             heats,
-            f"finals {progress.done(Stage.FINAL)}/{self._planned(Stage.FINAL)}",
+            f"finals {progress.done(Stage.FINAL)}/{progress.planned(Stage.FINAL)}",
             f"{progress.running} running",
         ]
         best = progress.best()
@@ -272,7 +268,7 @@ class LiveTable:
             now = self._clock()
             standings = self._progress.standings()
             done = sum(self._progress.done(stage) for stage in (Stage.HEAT, Stage.FINAL))
-            planned = sum(self._planned(stage) for stage in (Stage.HEAT, Stage.FINAL))
+            planned = sum(self._progress.planned(stage) for stage in (Stage.HEAT, Stage.FINAL))
             to_go = self._to_go(now)
             running = self._progress.running
         bar = Table.grid(padding=(0, 2), expand=False)
@@ -288,7 +284,7 @@ class LiveTable:
     def _levels(self, standings: Sequence[Standing]) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         table.add_column("level", overflow="ellipsis", no_wrap=True, max_width=32)
-        sought = self._planned(Stage.HEAT) > 0
+        sought = self._progress.planned(Stage.HEAT) > 0
         for name in (*(("heats", "stopped") if sought else ()), "running", f"best val {self._metric}", "finals"):
             table.add_column(name, justify="right", no_wrap=True)
         troubled = any(standing.diverged or standing.lost for standing in standings)

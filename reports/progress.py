@@ -27,24 +27,28 @@ class Standing:
 
 @dataclass(slots=True)
 class _Trial:
+    """``epochs`` are its own, those ``before`` this command among them; a segment ``begins`` where another left off."""
+
     label: str
     stage: Stage
     status: Status
     epochs: int = 0
     before: int = 0
     best: float | None = None
+    begins: int = 0
+    cut: bool = False
 
 
 @dataclass(kw_only=True, slots=True)
 class Progress:
     """Counts by trial, so that one that is told twice, or run again after a loss, counts once; the last status counts.
 
-    ``levels`` are labels in order; a trial of a level that is not among them, as in a sweep without factors, counts for
-    the only level there is, or for one more at the end.
+    ``levels`` are labels in order, ``heats`` those planned for each; a trial of a level that is not among them, as in a sweep
+    without factors, counts for the only level there is, or for one more at the end.
     """
 
     levels: Sequence[str]
-    heats_per_level: int
+    heats: Sequence[int]
     seeds: int
     epochs: int
     metric: str
@@ -54,8 +58,11 @@ class Progress:
 
     def began(self, record: TrialRecord) -> None:
         """A trial starts, or goes on from the epochs that its history holds."""
-        at = max((int(row.get("epoch", 0)) for row in record.history), default=0)
-        trial = _Trial(label=self._label(record), stage=record.stage, status=Status.RUNNING, epochs=at, before=at)
+        begins = record.earlier[-1]["until"] if record.parent is not None else 0
+        at = max((int(row.get("epoch", 0)) - begins for row in record.history), default=0)
+        trial = _Trial(
+            label=self._label(record), stage=record.stage, status=Status.RUNNING, epochs=at, before=at, begins=begins
+        )
         self._put(record.id, trial)
 
     def told(self, record_id: str, row: Row) -> None:
@@ -63,7 +70,7 @@ class Progress:
         trial = self._trials.get(record_id)
         if trial is None:
             return
-        trial.epochs = max(trial.epochs, int(number(row.get("epoch")) or 0))
+        trial.epochs = max(trial.epochs, int(number(row.get("epoch")) or 0) - trial.begins)
         self._score(trial, number(row.get(f"val/{self.metric}")))
 
     def over(self, record: TrialRecord, *, earlier: bool = False) -> None:
@@ -71,7 +78,12 @@ class Progress:
         known = self._trials.get(record.id)
         before = record.epochs if earlier else known.before if known is not None else 0
         trial = _Trial(
-            label=self._label(record), stage=record.stage, status=record.status, epochs=record.epochs, before=before
+            label=self._label(record),
+            stage=record.stage,
+            status=record.status,
+            epochs=record.epochs,
+            before=before,
+            cut=record.status is Status.STOPPED and record.until is None,
         )
         trial.best = None if known is None else known.best
         self._score(trial, number(record.metrics.get(f"val/{self.metric}")))
@@ -88,7 +100,7 @@ class Progress:
 
     def planned(self, stage: Stage) -> int:
         """Trials of this stage that the sweep asks for."""
-        return max(len(self.levels), 1) * (self.heats_per_level if stage is Stage.HEAT else self.seeds)
+        return sum(self.heats) if stage is Stage.HEAT else max(len(self.levels), 1) * self.seeds
 
     @property
     def running(self) -> int:
@@ -129,7 +141,7 @@ class Progress:
             heats=sum(trial.status.settled for trial in heats),
             finals=sum(trial.status.settled for trial in own if trial.stage is Stage.FINAL),
             running=sum(trial.status is Status.RUNNING for trial in own),
-            stopped=sum(trial.status is Status.STOPPED for trial in own),
+            stopped=sum(trial.cut for trial in own),
             diverged=sum(trial.status is Status.DIVERGED for trial in own),
             lost=sum(trial.status.lost for trial in own),
             best=(max(values) if self.mode == "max" else min(values)) if values else None,

@@ -36,12 +36,12 @@ class Tally:
 
 def tally(question: Question, records: Sequence[TrialRecord]) -> Tally:
     """Count what the ledger holds against what the question plans."""
-    levels = len(question.levels)
-    trials = question.raw.get("trials")
+    levels, trials, heats = len(question.levels), question.raw.get("trials"), question.raw.get("heats")
+    planned = trials * levels if isinstance(trials, int) else None
     done = [record for record in records if record.status is not Status.RUNNING]
     return Tally(
         heats_done=sum(record.stage is Stage.HEAT for record in done),
-        heats_planned=trials * levels if isinstance(trials, int) else None,
+        heats_planned=sum(heats) if isinstance(heats, list) else planned,
         finals_done=sum(record.stage is Stage.FINAL for record in done),
         finals_planned=question.seeds * levels,
         running=len(records) - len(done),

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.records import Stage, Status
+from analysis.records import Stage, Status, Turn
 from reports.progress import Progress
 from tests.planted import planted_record
 
 
 def progress(levels: tuple[str, ...] = ("16", "32"), mode: str = "max") -> Progress:
-    return Progress(levels=levels, heats_per_level=4, seeds=2, epochs=6, metric="accuracy", mode=mode)
+    return Progress(levels=levels, heats=[4 for _ in levels], seeds=2, epochs=6, metric="accuracy", mode=mode)
 
 
 def heat(number: int, *, level: int = 16, score: float = 0.9, status: Status = Status.COMPLETED, epochs: int = 6):
@@ -34,6 +34,21 @@ def test_a_trial_counts_once_with_its_last_status() -> None:
     state.over(record)
     standing = state.standings()[0]
     assert (standing.heats, standing.lost, standing.running) == (1, 0, 0)
+
+
+def test_a_segment_counts_its_own_epochs_and_was_not_stopped() -> None:
+    state = Progress(levels=("16",), heats=[6], seeds=0, epochs=6, metric="accuracy", mode="max")
+    turn = Turn(until=4, point={"optimizer.lr": 0.1})
+    segment = replace(heat(1, epochs=2, status=Status.STOPPED), parent="other", earlier=(turn,), until=6, history=())
+    state.began(replace(segment, status=Status.RUNNING, epochs=0))
+    for epoch in (5, 6):
+        state.told(segment.id, {"epoch": epoch, "val/accuracy": 0.5})
+    assert state.left(2.0) == (6 - 2) + 5 * 6
+    state.over(segment)
+    assert state.standings()[0].stopped == 0
+    assert state.left(2.0) == 5 * 2
+    state.over(heat(2, status=Status.STOPPED))
+    assert state.standings()[0].stopped == 1
 
 
 @pytest.mark.parametrize(("mode", "best"), [("max", 0.95), ("min", 0.4)])
