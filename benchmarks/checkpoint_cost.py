@@ -33,7 +33,7 @@ from trainables.fit import Epoch, fit  # noqa: E402
 from trainables.keep import BEFORE, BEST, LAST, Keep  # noqa: E402
 from trainables.models import MLP, Transformer  # noqa: E402
 
-ROUNDS, EPOCHS = 5, 12
+ROUNDS, EPOCHS = 5, 8
 
 ALL = (
     *WORKS,
@@ -42,14 +42,14 @@ ALL = (
         name="wide mlp",
         says="64-2048-2048-10 perceptron, batch 128",
         model=MLP(widths=(2048, 2048), inputs=64, outputs=CLASSES),
-        steps=40,
+        steps=10,
     ),
     replace(
         WORKS[1],
         name="wide transformer",
         says="6-layer transformer (width 256, 16 steps), batch 32",
         model=Transformer(width=256, depth=6, heads=8, inputs=8, outputs=CLASSES, longest=16),
-        steps=20,
+        steps=10,
     ),
 )
 

@@ -9,6 +9,7 @@ from trainables.data import Balanced, Chunked, InMemory, Prefetch
 from trainables.data.embedded import Embedded, Stacked
 from trainables.dropout import DropoutRamp
 from trainables.errors import ConflictError
+from trainables.keep import Keep
 from trainables.losses import (
     BinaryCrossEntropy,
     Constraint,
@@ -73,6 +74,7 @@ __all__ = [
     "Huber",
     "InMemory",
     "KFold",
+    "Keep",
     "LinearScaling",
     "Maximise",
     "MeanSquaredError",
