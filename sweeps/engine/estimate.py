@@ -14,6 +14,7 @@ from sweeps.engine.rehearsal import load
 from sweeps.engine.search import PBT
 from sweeps.engine.spec import Sweep
 from trainables import Plan
+from trainables.data.source import count
 from trainables.describe import Scalar
 
 START_SECONDS = 15.0
@@ -46,7 +47,7 @@ def estimate(sweep: Sweep, known: Iterable[TrialRecord], *, concurrency: int) ->
     Loads the data only when the task does not say how many training samples it has.
     """
     records = list(known)
-    samples = sweep.task.samples or len(load(sweep).train[-1])
+    samples = sweep.task.samples or count(load(sweep).train)
     measured = _step_seconds(records)
     typical = median(measured.values()) if measured else STEP_SECONDS
     lane = lane_of(sweep)

@@ -61,13 +61,15 @@ def _said(error: Exception) -> str:
 def _step(sweep: Sweep, recipe: Recipe, splits: Splits) -> None:
     import torch
 
+    from trainables.data.source import head, moved
     from trainables.evaluate import evaluate
     from trainables.losses import summed
     from trainables.run import Run
 
     try:
         run = Run.start(sweep.task, recipe, splits=splits, device=torch.device("cpu"))
-        batch = tuple(tensor[: min(4, run.plan.micro_batch)] for tensor in run.splits.train)
+        few = head(run.splits.train, min(4, run.plan.micro_batch))
+        batch = moved(few, run.device, recipe.precision.dtype())
         loss = summed(run.loss, run.module(*batch[:-1]), batch[-1])
         loss.backward()  # type: ignore[no-untyped-call]
         evaluate(
