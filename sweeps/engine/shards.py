@@ -74,7 +74,7 @@ class RayShards:
         yield from found.iter_batches(batch_size=None, prefetch_batches=1)
 
     def _loaded(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """One task: the shard that the row names, as columns; a conflict is a column too, since of what is raised only text arrives."""
+        """One task: the shard that the row names, as columns; a conflict as one too, since of what is raised only text arrives."""
         import numpy as np
 
         try:
