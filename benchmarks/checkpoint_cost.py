@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
     works = {work.name: measured(work, options.rounds, options.epochs) for work in options.works}
     loads.append(os.getloadavg()[0])
     result = {
-        "meaning": "wall milliseconds of an epoch that keeps nothing, and more for one that is kept; median of the rounds",
+        "meaning": "milliseconds of an epoch that keeps nothing, and more for one that is kept; median of the rounds",
         "works": works,
         "rounds": options.rounds,
         "epochs": options.epochs,
@@ -108,7 +108,7 @@ def measured(work: Work, rounds: int, epochs: int) -> dict[str, Any]:
 
     told = task(work)
     recipe = t.Recipe(model=work.model, batch_size=work.batch, epochs=epochs + 1, optimizer=t.AdamW(), seed=SEED)
-    found: dict[str, list[float]] = {name: [] for name in WAYS}
+    found: dict[str, list[_Spent]] = {name: [] for name in WAYS}
     written = 0
     for number in range(rounds):
         say(f"{work.name}: round {number + 1} of {rounds} …")
@@ -117,25 +117,38 @@ def measured(work: Work, rounds: int, epochs: int) -> dict[str, Any]:
             with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
                 running = WAYS[name](fit(told, recipe), Path(folder))
                 next(running)
-                begun = time.perf_counter()
+                begun, thread = time.perf_counter(), time.thread_time()
                 for _ in running:
                     pass
-                found[name].append(1e3 * (time.perf_counter() - begun) / epochs)
+                wall, cpu = time.perf_counter() - begun, time.thread_time() - thread
+                found[name].append(_Spent(wall=1e3 * wall / epochs, cpu=1e3 * cpu / epochs))
                 last = Path(folder) / LAST
                 written = last.stat().st_size if last.exists() else written
     plain = found.pop("nothing")
     return {
         "says": work.says,
         "state_bytes": written,
-        "milliseconds_per_epoch": Spread.of(plain).to_json(),
-        "more_milliseconds": {
-            name: Spread.of(one - usual for one, usual in zip(values, plain, strict=True)).to_json()
-            for name, values in found.items()
-        },
-        "share_of_the_epoch": {
-            name: Spread.of((one - usual) / usual for one, usual in zip(values, plain, strict=True)).to_json()
-            for name, values in found.items()
-        },
+        "wall_milliseconds": Spread.of(one.wall for one in plain).to_json(),
+        "more": {name: _more(values, plain) for name, values in found.items()},
+    }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Spent:
+    """Milliseconds of an epoch: by the wall, and of the CPU by the thread that trains."""
+
+    wall: float
+    cpu: float
+
+
+def _more(kept: Sequence[_Spent], plain: Sequence[_Spent]) -> dict[str, Any]:
+    """What epochs that are kept take more than those of the same round that are not, and its share of them."""
+    pairs = list(zip(kept, plain, strict=True))
+    return {
+        "wall_milliseconds": Spread.of(one.wall - usual.wall for one, usual in pairs).to_json(),
+        "wall_share": Spread.of(one.wall / usual.wall - 1 for one, usual in pairs).to_json(),
+        "cpu_milliseconds": Spread.of(one.cpu - usual.cpu for one, usual in pairs).to_json(),
+        "cpu_share": Spread.of(one.cpu / usual.cpu - 1 for one, usual in pairs).to_json(),
     }
 
 
@@ -144,20 +157,24 @@ def _show(result: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    table = Table(
-        title=f"A checkpoint after every epoch; median of {result['rounds']} rounds of {result['epochs']} epochs"
-    )
-    for column in ("", "state", "ms an epoch", "in turn: more ms", "share", "beside: more ms", "share"):
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    rounds = f"median of {result['rounds']} rounds of {result['epochs']} epochs"
+    table = Table(title=f"A checkpoint after every epoch; {rounds}; its thread: CPU of the thread that trains")
+    for column in ("", "state", "ms an epoch", "", "more ms", "share", "its thread: more ms", "share"):
         table.add_column(column, justify="left" if not column else "right", no_wrap=True)
     for entry in result["works"].values():
-        cells = [entry["says"], size(entry["state_bytes"]), cell(entry["milliseconds_per_epoch"])]
-        for name in ("in turn", "beside"):
-            cells += [
-                cell(entry["more_milliseconds"][name]),
-                f"{entry['share_of_the_epoch'][name]['median']:.0%}",
-            ]
-        table.add_row(*cells)
+        first = [entry["says"], size(entry["state_bytes"]), cell(entry["wall_milliseconds"])]
+        for name, more in entry["more"].items():
+            wall, cpu = more["wall_share"]["median"], more["cpu_share"]["median"]
+            table.add_row(
+                *first,
+                name,
+                cell(more["wall_milliseconds"]),
+                f"{wall:.0%}",
+                cell(more["cpu_milliseconds"]),
+                f"{cpu:.0%}",
+            )
+            first = ["", "", ""]
     console.print(table)
     console.print(under(result["machine"], result["versions"]), highlight=False)
 
