@@ -32,8 +32,11 @@ def searched(question: Question) -> list[Fact]:
     facts = _spaces(question)
     also = front.named(question)
     facts += [("second goal", also[1])] if also is not None else []
+    raw, heats = question.raw, question.raw.get("heats")
+    if isinstance(heats, list) and len(set(heats)) > 1:
+        raw = {**raw, "trials": ", ".join(map(str, heats))}
     named = (("search", "search"), ("early_stop", "early stopping"), ("trials", "heats a level"), ("budget", "budget"))
-    return facts + [(name, text(question.raw[key])) for key, name in named if question.raw.get(key) is not None]
+    return facts + [(name, text(raw[key])) for key, name in named if raw.get(key) is not None]
 
 
 def environment(question: Question, records: Sequence[TrialRecord]) -> list[Fact]:

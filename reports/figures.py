@@ -102,13 +102,13 @@ def search(question: Question, records: Sequence[TrialRecord], labels: Labels) -
     drawn = []
     hole = main_hole(found)
     if hole is not None and scored:
-        stopped = any(record.status is Status.STOPPED for record in scored)
+        stopped = {record.until is None for record in scored if record.status is Status.STOPPED}
         drawn.append(
             figure(
                 name="search",
                 title=f"What {hole.path.split('.')[-1]} does",
                 caption=f"A dot for each heat: {hole.path} against its best validation {goal.metric}."
-                f"{' Hollow where the heat was stopped early.' if stopped else ''} Far worse heats lie on the edge.",
+                f"{_hollow(stopped)} Far worse heats lie on the edge.",
                 described=f"Scatter chart of {len(scored)} heats: {hole.path} against best validation {goal.metric}.",
                 legend=legend,
                 build=scatter(groups, goal, hole, labels.order),
@@ -156,6 +156,12 @@ def _legend(labels: Labels, shown: Sequence[str]) -> list[tuple[str, str]]:
     if len(shown) < 2:
         return []
     return [(label, swatch(labels.place(label))) for label in shown]
+
+
+def _hollow(stopped: set[bool]) -> str:
+    """What hollow dots mean: heats that were cut, segments of a population that end before the run does, or both."""
+    kinds = {True: "the heat was stopped early", False: "it is a segment that ends before the run does"}
+    return f" Hollow where {' or '.join(words for cut, words in kinds.items() if cut in stopped)}." if stopped else ""
 
 
 def _listed(names: Sequence[str]) -> str:

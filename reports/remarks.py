@@ -25,6 +25,8 @@ def _cut(question: Question, verdict: Verdict) -> list[str]:
     seconds = budget.get("seconds") if isinstance(budget, Mapping) else None
     if seconds is None or not isinstance(trials, int) or not any(level.scores for level in verdict.levels):
         return []
+    if question.raw.get("cut_short") is False:  # twins, and searches that died out, leave fewer heats than were planned
+        return []
     planned = question.raw.get("heats")
     named = planned if isinstance(planned, list) and len(planned) == len(question.levels) else None
     wanted = sum(named) if named is not None else trials * len(question.levels)

@@ -157,6 +157,20 @@ def test_a_sweep_under_way_says_so_and_counts_its_live_epochs(tmp_path: Path) ->
     assert " 3 " in cells.group(1)
 
 
+def test_segments_of_a_population_are_not_said_to_be_stopped_early(tmp_path: Path) -> None:
+    heats = planted_records({64: six_levels()[64]}, heats=6)
+    bred = [replace(one, until=3) if one.status is Status.STOPPED else one for one in heats]
+    some = [replace(one, until=3) if one.id == bred[1].id else one for one in heats]
+    assert sum(one.status is Status.STOPPED for one in heats) > 1
+    for records, words in (
+        (heats, "Hollow where the heat was stopped early."),
+        (bred, "Hollow where it is a segment that ends before the run does."),
+        (some, "Hollow where the heat was stopped early or it is a segment that ends before the run does."),
+    ):
+        folder = planted_folder(tmp_path / words[-30:].replace(" ", "-"), records, planted_question([64], seeds=8))
+        assert words in Outline(write(folder).read_text()).text
+
+
 def test_a_setting_that_changes_in_mid_run_is_shown_with_its_course(tmp_path: Path) -> None:
     turns = tuple(
         Turn(until=until, point={"batch_size": 64, "optimizer.lr": rate, "clip.norm": 1.0})

@@ -50,6 +50,7 @@ def test_a_search_that_the_budget_closed_is_told_on_the_page(tmp_path: Path) -> 
         ((2, 2), {"budget": BUDGET}, "at 2 of 4 heats a level:"),
         ((2, 3), {"budget": BUDGET, "heats": [2, 4]}, "at 5 of 6 heats:"),
         ((2, 4), {"budget": BUDGET, "heats": [2, 4]}, None),  # all that the levels were to have
+        ((2, 3), {"budget": BUDGET, "cut_short": False}, None),  # two asked for the same point, say
         ((4, 4), {"budget": BUDGET}, None),
         ((2, 3), {"budget": {"by": "epochs", "seconds": None}}, None),
         ((2, 3), {"budget": None}, None),

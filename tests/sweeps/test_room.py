@@ -21,6 +21,8 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """No cluster, and no GPU that Ray would see."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    # Ray settles once in a process whether it asks for a token; that it does is tested where commands are run.
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
 
 
 def test_the_sum_is_shown() -> None:
