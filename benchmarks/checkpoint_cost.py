@@ -115,13 +115,7 @@ def measured(work: Work, rounds: int, epochs: int) -> dict[str, Any]:
         names = [*WAYS]
         for name in names[number % 3 :] + names[: number % 3]:
             with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-                running = WAYS[name](fit(told, recipe), Path(folder))
-                next(running)
-                begun, thread = time.perf_counter(), time.thread_time()
-                for _ in running:
-                    pass
-                wall, cpu = time.perf_counter() - begun, time.thread_time() - thread
-                found[name].append(_Spent(wall=1e3 * wall / epochs, cpu=1e3 * cpu / epochs))
+                found[name].append(_timed(fit(told, recipe), WAYS[name], Path(folder), epochs))
                 last = Path(folder) / LAST
                 written = last.stat().st_size if last.exists() else written
     plain = found.pop("nothing")
@@ -129,26 +123,52 @@ def measured(work: Work, rounds: int, epochs: int) -> dict[str, Any]:
         "says": work.says,
         "state_bytes": written,
         "wall_milliseconds": Spread.of(one.wall for one in plain).to_json(),
-        "more": {name: _more(values, plain) for name, values in found.items()},
+        "kept": {name: _described(values, plain) for name, values in found.items()},
     }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Spent:
-    """Milliseconds of an epoch: by the wall, and of the CPU by the thread that trains."""
+    """Milliseconds of an epoch by the wall; of these, the ``held`` ones for which its thread did not train, and their CPU time."""
 
     wall: float
+    held: float
     cpu: float
 
 
-def _more(kept: Sequence[_Spent], plain: Sequence[_Spent]) -> dict[str, Any]:
-    """What epochs that are kept take more than those of the same round that are not, and its share of them."""
+def _timed(epochs: Iterator[Epoch], way: Way, folder: Path, count: int) -> _Spent:
+    """So many epochs after the first one, and all that is written of them."""
+    ended: list[tuple[float, float]] = []
+
+    def noted() -> Iterator[Epoch]:
+        for epoch in epochs:
+            ended.append((time.perf_counter(), time.thread_time()))
+            yield epoch
+
+    running = way(noted(), folder)
+    next(running)
+    begun, held, cpu = time.perf_counter(), 0.0, 0.0
+    while True:
+        there = next(running, None) is not None
+        held += time.perf_counter() - ended[-1][0]
+        cpu += time.thread_time() - ended[-1][1]
+        if not there:
+            break
+        ended[-1] = (
+            time.perf_counter(),
+            time.thread_time(),
+        )  # what comes after the last epoch is the rest of its writing
+    return _Spent(wall=1e3 * (time.perf_counter() - begun) / count, held=1e3 * held / count, cpu=1e3 * cpu / count)
+
+
+def _described(kept: Sequence[_Spent], plain: Sequence[_Spent]) -> dict[str, Any]:
+    """How long training is held up, its share of an epoch, and how much longer than the same round's plain ones epochs are."""
     pairs = list(zip(kept, plain, strict=True))
     return {
-        "wall_milliseconds": Spread.of(one.wall - usual.wall for one, usual in pairs).to_json(),
-        "wall_share": Spread.of(one.wall / usual.wall - 1 for one, usual in pairs).to_json(),
-        "cpu_milliseconds": Spread.of(one.cpu - usual.cpu for one, usual in pairs).to_json(),
-        "cpu_share": Spread.of(one.cpu / usual.cpu - 1 for one, usual in pairs).to_json(),
+        "held_milliseconds": Spread.of(one.held for one in kept).to_json(),
+        "held_cpu_milliseconds": Spread.of(one.cpu for one in kept).to_json(),
+        "share_of_the_epoch": Spread.of(one.held / usual.wall for one, usual in pairs).to_json(),
+        "more_milliseconds": Spread.of(one.wall - usual.wall for one, usual in pairs).to_json(),
     }
 
 
@@ -159,20 +179,29 @@ def _show(result: Mapping[str, Any]) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 200)
     rounds = f"median of {result['rounds']} rounds of {result['epochs']} epochs"
-    table = Table(title=f"A checkpoint after every epoch; {rounds}; its thread: CPU of the thread that trains")
-    for column in ("", "state", "ms an epoch", "", "more ms", "share", "its thread: more ms", "share"):
+    table = Table(title=f"A checkpoint after every epoch; {rounds}")
+    for column in (
+        "",
+        "state",
+        "ms an epoch",
+        "",
+        "training waits, ms",
+        "of the epoch",
+        "CPU ms",
+        "epoch longer by, ms",
+    ):
         table.add_column(column, justify="left" if not column else "right", no_wrap=True)
     for entry in result["works"].values():
         first = [entry["says"], size(entry["state_bytes"]), cell(entry["wall_milliseconds"])]
-        for name, more in entry["more"].items():
-            wall, cpu = more["wall_share"]["median"], more["cpu_share"]["median"]
+        for name, kept in entry["kept"].items():
+            share = kept["share_of_the_epoch"]["median"]
             table.add_row(
                 *first,
                 name,
-                cell(more["wall_milliseconds"]),
-                f"{wall:.0%}",
-                cell(more["cpu_milliseconds"]),
-                f"{cpu:.0%}",
+                cell(kept["held_milliseconds"]),
+                f"{share:.1%}",
+                cell(kept["held_cpu_milliseconds"]),
+                cell(kept["more_milliseconds"]),
             )
             first = ["", "", ""]
     console.print(table)
