@@ -47,10 +47,11 @@ class Keeper:
     first ``writes``. All is on disk once the keeper, a context, is left; an error of the last write is raised then, unless there is
     another.
 
-    What it saves grows with the state. A checkpoint after every epoch held training up for 28 % of a 0.8 s epoch when written in
-    turn and for 5.5 % beside (perceptron, state of 52 MB), 5.0 % and 1.5 % of 3.3 s (transformer, 57 MB), 3.7 % and 1.6 % of 1.3 s
-    (transformer, 2.5 MB), 2 to 5 % of 0.7 s either way (perceptron, 1 MB). Of the training thread's CPU time it takes 157 and 9 ms,
-    101 and 14, 21 and 4, 7 and 1. (``python -m benchmarks.checkpoint_cost``, two cores, other things running on them.)
+    What it saves grows with the state. A checkpoint after every epoch held training up for 28 % of a 0.8 s epoch when it was
+    written in turn and for 5.5 % beside (perceptron, state of 52 MB), 5.0 % and 1.5 % of 3.3 s (transformer, 57 MB), 3.7 % and
+    1.6 % of 1.3 s (transformer, 2.5 MB), 2 to 5 % of 0.7 s either way (perceptron, 1 MB). Of the training thread's CPU time it
+    takes 157 and 9 ms, 101 and 14, 21 and 4, 7 and 1. (``python -m benchmarks.checkpoint_cost``, two cores, busy with other
+    things too.)
     """
 
     def __init__(self, folder: Path, keep: Keep, found: Found, *, writes: bool = True) -> None:
