@@ -3,6 +3,7 @@
 from sweeps.engine.also import Also
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.search import CMAES, GP, PBT, TPE, Grid, Random, Rivals, Search, Sobol
+from sweeps.engine.shards import RayShards
 from sweeps.engine.space import choice, each, int_range, log_uniform, uniform
 from sweeps.engine.spec import Resources, Sweep
 from sweeps.engine.stopping import ASHA, EarlyStop, Hyperband, MedianStop
@@ -21,6 +22,7 @@ __all__ = [
     "MedianStop",
     "QuestionError",
     "Random",
+    "RayShards",
     "Resources",
     "Rivals",
     "Search",

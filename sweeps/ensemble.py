@@ -74,6 +74,7 @@ def _answer(declared: Sweep, options: command_line.Options, own: argparse.Namesp
 
     from analysis.finals import gather
     from analysis.judge import judge
+    from reports import page
     from sweeps.engine import members
     from trainables.ensemble_summary import summary
 
@@ -89,10 +90,12 @@ def _answer(declared: Sweep, options: command_line.Options, own: argparse.Namesp
     try:
         (folder / NUMBERS).write_text(json.dumps(numbers, indent=1) + "\n")
         _draw(folder / DIAGRAM, answers, found.temperature)
+        report = page.write(folder)
     except OSError as error:
         raise QuestionError(f"{folder} cannot be written to: {error.strerror}") from error
     Console().print(_table(found))
-    print(f"{sentence(level.label, found, answers.left_out)}\ndiagram: {folder / DIAGRAM}\nnumbers: {folder / NUMBERS}")
+    print(f"{sentence(level.label, found, answers.left_out)}\nreport: {report}")
+    print(f"diagram: {folder / DIAGRAM}\nnumbers: {folder / NUMBERS}")
     return ANSWERED
 
 

@@ -94,7 +94,8 @@ class Options:
         if "path" not in settings:
             raise QuestionError(
                 f"--data {self.data}: the data of task {task.name!r} is built in and reads no file; "
-                "add --task trainables.tasks:table for a CSV or Parquet table, or a task of your own whose data has a field 'path'"
+                "add --task trainables.tasks:table for a table (CSV, Parquet, JSON lines, Arrow), "
+                "or a task of your own whose data has a field 'path'"
             )
         if "://" not in self.data and not Path(self.data).exists():
             raise QuestionError(
@@ -202,7 +203,7 @@ def _quick(sweep: Sweep) -> Sweep:
 def _lasting(sweep: Sweep, epochs: int) -> Sweep:
     """The sweep with trials of so many epochs; early stopping that would begin later begins at the last one."""
     early_stop = sweep.early_stop
-    if early_stop is not None:
+    if early_stop is not None and isinstance(early_stop.grace, int):  # anything else is refused by the sweep's check
         early_stop = replace(early_stop, grace=min(early_stop.grace, epochs))
     return replace(sweep, recipe=replace(sweep.recipe, epochs=epochs), early_stop=early_stop)
 

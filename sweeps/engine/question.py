@@ -21,7 +21,7 @@ from sweeps.engine.ledger import LEDGER, claimed, write
 from sweeps.engine.machine import Machine
 from sweeps.engine.search import PBT
 from sweeps.engine.spec import DRAWN, WORKERS, Sweep
-from trainables.describe import default, plain, same
+from trainables.describe import Scalar, default, plain, same
 
 FORMAT = 1
 
@@ -61,8 +61,10 @@ def described(sweep: Sweep, machine: Machine, **course: Any) -> dict[str, Any]:
         "task": sweep.task.name,
         "goal": {"metric": goal.metric, "mode": goal.mode, "target": goal.target},
         "levels": sweep.levels(),
+        "equal": [{"level": level, "run_as": first} for level, first in sweep.equal()],
         "factors": [{"path": path, "levels": levels} for path, levels in sweep.factors().items()],
         "space": {path: space.describe(hole) for path, hole in sweep.searched().items()},
+        "spaces": [_space(sweep, level) for level in sweep.levels()],
         "search": space.written(sweep.search),
         "early_stop": space.written(sweep.early_stop),
         "also": sweep.also.to_json() if sweep.also is not None else None,
@@ -83,6 +85,11 @@ def described(sweep: Sweep, machine: Machine, **course: Any) -> dict[str, Any]:
         "created": time.time(),
         **course,
     }
+
+
+def _space(sweep: Sweep, level: Mapping[str, Scalar]) -> dict[str, str]:
+    """What the search of a level draws, in words, by path."""
+    return {path: space.describe(hole) for path, hole in space.holes(sweep.domain(level).recipe)}
 
 
 def differences(sweep: Sweep) -> list[dict[str, Any]]:
@@ -225,18 +232,34 @@ def move_aside(folder: Path) -> Path | None:
 
 
 def files(sweep: Sweep) -> list[str]:
-    """The file that the task reads, where its data names one by ``path``."""
-    path = getattr(sweep.task.data, "path", None)
-    return [path] if isinstance(path, str) and Path(path).is_file() else []
+    """The files that the task reads, where its data names a file, or a folder of them, by ``path``."""
+    return [str(path) for path in _files(sweep.task.data)]
+
+
+def _files(data: object) -> list[Path]:
+    path = getattr(data, "path", None)
+    if not isinstance(path, str):
+        return []
+    place = Path(path)
+    if place.is_dir():
+        return sorted(inner for inner in place.rglob("*") if inner.is_file())
+    return [place] if place.is_file() else []
 
 
 def _digest(data: object) -> str | None:
-    """What is in the file that a task reads, where its data names one by ``path``: edited data is another question."""
-    path = getattr(data, "path", None)
-    if not isinstance(path, str) or not Path(path).is_file():
+    """What is in the files that a task reads, where its data names them by ``path``: edited data is another question."""
+    found = _files(data)
+    if not found:
         return None
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    if len(found) == 1 and str(found[0]) == getattr(data, "path", None):
+        return _contents(found[0])[:12]
+    named = "".join(f"{path.relative_to(str(getattr(data, 'path', '')))}\0{_contents(path)}\n" for path in found)
+    return hashlib.sha256(named.encode()).hexdigest()[:12]
+
+
+def _contents(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _short(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -114,13 +115,39 @@ class Sweep:
         return Domain.of(self.recipe, level, goals)
 
     def levels(self) -> list[dict[str, Scalar]]:
-        """The compared levels, in the order in which the file names them."""
+        """The compared levels, in the order in which the file names them; of those that are one configuration the first."""
+        return list(self._standing().values())
+
+    def equal(self) -> list[tuple[dict[str, Scalar], dict[str, Scalar]]]:
+        """The levels that are not run, since another one is the same configuration: each with the level that stands for it."""
+        standing = self._standing()
+        found = [(level, standing[self._configuration(level)]) for level in self._named()]
+        return [(level, first) for level, first in found if level != first]
+
+    def _named(self) -> list[dict[str, Scalar]]:
+        """All levels that the file names."""
         return space.levels((self.recipe, ""), (self.resources, "resources"), (self.search, SEARCH))
+
+    def _standing(self) -> dict[str, dict[str, Scalar]]:
+        """The first level of each configuration."""
+        found: dict[str, dict[str, Scalar]] = {}
+        for level in self._named():
+            found.setdefault(self._configuration(level), level)
+        return found
+
+    def _configuration(self, level: Mapping[str, Scalar]) -> str:
+        """A level as text, its batch as the effective one: 256 on two workers is 128 a worker on two."""
+        known, batch, workers = dict(level), self.recipe.batch_size, level.get(WORKERS, self.resources.workers)
+        if isinstance(batch, space.Each) and isinstance(workers, int):
+            taken = space.option(batch, level["batch_size"])
+            if isinstance(taken, PerWorker) and isinstance(taken.samples, int):
+                known["batch_size"] = taken.samples * workers
+        return json.dumps(known, sort_keys=True)
 
     def factors(self) -> dict[str, list[Scalar]]:
         """Each compared factor by its path, with its levels."""
         found: dict[str, list[Scalar]] = {}
-        for level in self.levels():
+        for level in self._named():
             for path, value in level.items():
                 values = found.setdefault(path, [])
                 if value not in values:
@@ -236,7 +263,10 @@ class Sweep:
             yield f"the recipe has holes ({', '.join(searched)}) but no search; add search=TPE(trials=16)"
         elif self.early_stop is not None:
             yield "early_stop is set but there is no search: finals are never stopped early; take early_stop out"
-        if self.early_stop is not None and isinstance(self.recipe.epochs, int):
+        varied = [f"{path} is {space.describe(hole)}" for path, hole in space.holes(self.early_stop, "early_stop")]
+        for text in varied:
+            yield f"{text}; early stopping is the same for every trial: give one value"
+        if self.early_stop is not None and isinstance(self.recipe.epochs, int) and not varied:
             yield from self.early_stop.conflicts(self.recipe.epochs)
         if self.early_stop is not None and any(isinstance(part, PBT) for part in self._searches()):
             yield "early_stop is set, but PBT lets its worst members go on from its best instead; take early_stop out"

@@ -27,11 +27,13 @@ from sweeps.engine.machine import Machine
 from sweeps.engine.programme import Programme
 from sweeps.engine.race import Race
 from sweeps.engine.rehearsal import rehearse
+from sweeps.engine.spec import WORKERS
 from sweeps.engine.stopping import Levels
 from sweeps.engine.study import LevelStudy
 from tests.sweeps.small import small, task
 from trainables import EMA, SGD, TF32, AdamW, ConflictError, EarlyStopping, Maximise, PerWorker, Recipe, Seeds
 from trainables.models import MLP
+from trainables.tasks.table import Table
 
 
 class Diary:
@@ -509,6 +511,32 @@ def test_a_budget_that_is_too_small_still_gives_every_level_a_heat() -> None:
     assert {first.level["batch_size"], second.level["batch_size"]} == {8, 32}
 
 
+def test_each_level_s_own_ranges_are_stored() -> None:
+    optimizer = each(AdamW(lr=log_uniform(1e-4, 1e-2)), SGD(lr=log_uniform(1e-2, 1.0)))
+    sweep = small(recipe=replace(small().recipe, batch_size=16, optimizer=optimizer))
+    assert question.described(sweep, Machine.here(None))["spaces"] == [
+        {"optimizer.lr": "log_uniform(0.0001, 0.01)"},
+        {"optimizer.lr": "log_uniform(0.01, 1)"},
+    ]
+
+
+def test_a_folder_of_data_is_known_by_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1,0\n")
+    (tmp_path / "b.csv").write_text("x,y\n2,1\n")
+
+    def digest() -> str | None:
+        asked: str | None = question.asked(small(task=replace(task, data=Table(path=str(tmp_path)))))["file"]
+        return asked
+
+    before = digest()
+    assert before is not None
+    assert digest() == before
+    (tmp_path / "b.csv").write_text("x,y\n2,0\n")
+    edited = digest()
+    (tmp_path / "b.csv").rename(tmp_path / "c.csv")
+    assert len({before, edited, digest()}) == 3
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -516,6 +544,7 @@ def test_a_budget_that_is_too_small_still_gives_every_level_a_heat() -> None:
         ({"recipe": replace(small().recipe, optimizer=SGD(lr=0.1))}, "has no hole to search"),
         ({"recipe": replace(small().recipe, batch_size=each())}, "batch_size: each() is empty"),
         ({"recipe": replace(small().recipe, epochs=each(3, 4))}, "epochs is a hole"),
+        ({"early_stop": ASHA(grace=each(1, 2))}, "early_stop.grace is each(1, 2); early stopping is the same"),  # type: ignore[type-var]
         ({"recipe": replace(small().recipe, batch_size=each(8, 32), micro_batch=9)}, "micro_batch 9"),
         ({"recipe": replace(small().recipe, stop=EarlyStopping(patience=0))}, "patience 0"),
         (
@@ -591,7 +620,6 @@ def test_the_number_of_workers_may_be_compared() -> None:
         (32, 1),
         (32, 2),
         ("PerWorker(samples=16)", 1),
-        ("PerWorker(samples=16)", 2),
     ]
     assert (sweep.most_workers, sweep.compares_workers) == (2, True)
     sweep.check()
@@ -599,8 +627,21 @@ def test_the_number_of_workers_may_be_compared() -> None:
         Job.of(sweep, stage=Stage.FINAL, level=level, point=level, seed=1, seeds=sweep.final_seeds(1))
         for level in sweep.levels()
     ]
-    assert len({job.id for job in jobs}) == 4
-    assert sweep.resolved(sweep.levels()[3], sweep.final_seeds(1)).effective_batch(2) == 32
+    assert len({job.id for job in jobs}) == 3
+    assert sweep.resolved(sweep.levels()[2], sweep.final_seeds(1)).effective_batch(2) == 32
+
+
+def test_one_configuration_under_two_names_is_run_once() -> None:
+    sweep = compared()
+    twin, run_as = {"batch_size": "PerWorker(samples=16)", WORKERS: 2}, {"batch_size": 32, WORKERS: 2}
+    assert sweep.equal() == [(twin, run_as)]
+    assert sweep.factors()["batch_size"] == [32, "PerWorker(samples=16)"]
+    asked = question.described(sweep, Machine.here(None))
+    assert asked["equal"] == [{"level": twin, "run_as": run_as}]
+    assert twin not in asked["levels"]
+    assert small().equal() == []
+    wrong = replace(sweep, recipe=replace(sweep.recipe, batch_size=each(32, PerWorker("16"))))  # type: ignore[arg-type]
+    assert any("PerWorker samples 16" in text for text in wrong.conflicts())
 
 
 def test_workers_that_are_not_compared_change_a_trial_only_with_its_batch() -> None:

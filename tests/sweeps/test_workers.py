@@ -19,7 +19,7 @@ from sweeps.engine.drive import drive
 from sweeps.engine.lanes import solo
 from sweeps.engine.machine import Machine
 from tests.sweeps.small import small
-from tests.sweeps.troubled import Net
+from tests.sweeps.troubled import Net, slow_to_end
 from trainables import EMA, SGD, AdamW, ClipNorm, Cosine, Recipe
 from trainables.models import MLP
 from trainables.precision import FP64
@@ -169,6 +169,23 @@ def test_two_crews_of_one_work_side_by_side(tmp_path: Path) -> None:
     for name, record in alone.items():
         assert record.status is Status.COMPLETED
         assert losses(records[name]) == pytest.approx(losses(record), rel=0, abs=1e-6)
+
+
+def test_a_trial_that_is_slow_to_end_costs_no_other(tmp_path: Path) -> None:
+    """Its actor is not handed over in time, and Tune says nothing of the trial that should have had it."""
+    recipe = Recipe(
+        model=MLP(widths=(8,)),
+        batch_size=16,
+        optimizer=SGD(lr=log_uniform(1e-6, 1.0)),
+        precision=FP64(),
+        epochs=3,
+        hooks=(slow_to_end,),
+    )
+    sweep = small(recipe=recipe, search=Random(trials=4), early_stop=ASHA(grace=1, factor=3), seeds=1)
+    records = raced(sweep, tmp_path / "a", "solo")
+    assert Counter(record.stage for record in records.values()) == {Stage.HEAT: 4, Stage.FINAL: 1}
+    assert {record.status for record in records.values()} == {Status.STOPPED, Status.COMPLETED}
+    assert any("its process died" in (record.reason or "") for record in records.values())
 
 
 def groups() -> list[dict[str, Any]]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from trainables.fit import Epoch
 
 STEP = 6
 """The forward pass of training in which trouble comes: in the second epoch of four steps each."""
@@ -59,3 +63,12 @@ class _Troubled(nn.Module):
             if self.trouble == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             raise ValueError("a passing fault")
+
+
+def slow_to_end(epochs: Iterator[Epoch]) -> Iterator[Epoch]:
+    """A hook that takes longer to end than Tune waits for it; where that is settled, it is lowered to make this quick."""
+    os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = "1"
+    try:
+        yield from epochs
+    finally:
+        time.sleep(2.5)

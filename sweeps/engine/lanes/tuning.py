@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,12 @@ from sweeps.engine.spec import Resources
 PROXY = {"memory": 1}
 """What a trial takes whose workers are Ray Train's: a byte, so that the workers get every CPU; every node has memory."""
 
+PATIENCE_SECONDS = 600
+"""How long an actor waits for the function of its last trial to return, which may still have a checkpoint to write.
+
+Tune's own two seconds are too short on a busy machine; the trial that the actor was to run next is then lost without a word.
+"""
+
 Judged = Callable[[str, int, bool], None]
 """Carries the word on an epoch of a job to workers that wait for it."""
 
@@ -40,13 +47,18 @@ def tuned(
 
     Raises what went wrong in the driver, and RuntimeError when Tune ended before the race did.
     """
+
+    def patient(config: Mapping[str, Any]) -> None:
+        os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", str(PATIENCE_SECONDS))
+        trainable(config)
+
+    dealer = Dealer(race, concurrency)
     tuner = tune.Tuner(
-        tune.with_resources(trainable, dict(wanted)),
+        tune.with_resources(patient, dict(wanted)),
         tune_config=tune.TuneConfig(
-            search_alg=Dealer(race),
-            scheduler=Marshal(race, judged),
+            search_alg=dealer,
+            scheduler=Marshal(race, dealer, judged),
             num_samples=-1,
-            max_concurrent_trials=concurrency,
             reuse_actors=reuse,
             trial_name_creator=lambda trial: trial.trial_id,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -96,17 +108,30 @@ def _kept(race: Race) -> Iterator[None]:
 
 
 class Dealer(Searcher):  # type: ignore[misc]
-    """Suggests the next job of the race; its own bookkeeping is the ledger's, so Tune's snapshots hold nothing."""
+    """Suggests the next job of the race while fewer than ``most`` are under way.
 
-    def __init__(self, race: Race) -> None:
+    Its own bookkeeping is the ledger's, so Tune's snapshots hold nothing.
+    """
+
+    def __init__(self, race: Race, most: int) -> None:
         super().__init__(metric="message", mode="max")
-        self._race = race
+        self._race, self._most = race, most
         self._jobs: dict[str, str] = {}
+        self._trials: dict[str, Any] = {}
+
+    def added(self, trial: Any) -> None:
+        """A trial as Tune has it, once it was suggested."""
+        self._trials[trial.trial_id] = trial
 
     def suggest(self, trial_id: str) -> dict[str, str] | str | None:
         """A job as text; None to be asked again later; FINISHED when all is done."""
+        # Tune tells nobody of a trial whose actor could not be handed over; it would be waited for in vain.
+        for lost in [name for name, trial in self._trials.items() if trial.status == "ERROR"]:
+            self.on_trial_complete(lost, error=True)
         if self._race.fault is not None:
             return str(Searcher.FINISHED)
+        if len(self._jobs) >= self._most:
+            return None
         job = self._race.next()
         if job is not None:
             self._jobs[trial_id] = job.id
@@ -119,6 +144,7 @@ class Dealer(Searcher):  # type: ignore[misc]
         Exceptions are told as messages, so an error here is a process that is gone. Tune would restart only a trial that was
         running, not one whose actor died in being handed over, so restarting is the race's.
         """
+        self._trials.pop(trial_id, None)
         job = self._jobs.pop(trial_id, None)  # Tune tells some ends twice
         if job is None or self._race.fault is not None:
             return
@@ -150,9 +176,9 @@ class Marshal(TrialScheduler):  # type: ignore[misc]
     leave their placement group behind.
     """
 
-    def __init__(self, race: Race, judged: Judged | None = None) -> None:
+    def __init__(self, race: Race, dealer: Dealer, judged: Judged | None = None) -> None:
         super().__init__()
-        self._race, self._judged = race, judged
+        self._race, self._dealer, self._judged = race, dealer, judged
 
     @property
     def metric(self) -> str:
@@ -192,8 +218,9 @@ class Marshal(TrialScheduler):  # type: ignore[misc]
         waiting = [trial for trial in tune_controller.get_live_trials() if trial.status == "PENDING"]
         return min(waiting, key=lambda trial: json.loads(trial.config["job"])["number"], default=None)
 
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Known to the race already."""
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
+        """Known to the race already, not to the dealer, who suggested it before it was there."""
+        self._dealer.added(trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Told by the searcher."""
