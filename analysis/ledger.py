@@ -79,7 +79,7 @@ def read_question(folder: Path) -> Question:
         )
     except FileNotFoundError:
         raise FolderError(
-            f"{folder} holds no sweep.json; run the sweep first, or name the folder that it wrote (runs/ and the name of the sweep)"
+            f"{folder} holds no sweep.json; run the sweep first, or name the folder that it wrote: runs/ and the sweep's name"
         ) from None
     except OSError as error:
         raise FolderError(f"{path} cannot be read: {error.strerror}") from error
