@@ -100,6 +100,7 @@ class Naming:
             "regatta.status": record.status.value,
             "regatta.reason": record.reason or "",
             "regatta.parent": record.parent or "",
+            "regatta.until": "" if record.until is None else f"epoch {record.until}",
             "regatta.earlier": _course(record),
             "regatta.lane": record.lane or "",
             "regatta.hardware": record.hardware or "",

@@ -43,8 +43,7 @@ def test_a_folder_without_a_sweep_is_one_clear_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert (
-        done.stderr
-        == f"error: {tmp_path} holds no sweep.json; run the sweep first, "
+        done.stderr == f"error: {tmp_path} holds no sweep.json; run the sweep first, "
         "or name the folder that it wrote: runs/ and the sweep's name\n"
     )
 
