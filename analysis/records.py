@@ -117,13 +117,11 @@ class TrialRecord:
             if not isinstance(known.get(name, 0), int):
                 raise ValueError(f"{name} is {known[name]!r}, not a whole number")
         for name, kind in (("level", dict), ("point", dict), ("metrics", dict), ("history", list), ("earlier", list)):
-            if name == "earlier" and known.get(name) is None:
-                continue
             if not isinstance(known.get(name, kind()), kind):
                 raise ValueError(f"{name} is a {type(known[name]).__name__}, not a {kind.__name__}")
         known["stage"] = Stage(known["stage"])
         known["status"] = Status(known["status"])
-        known["earlier"] = tuple(known.get("earlier") or ())
+        known["earlier"] = tuple(known.get("earlier", ()))
         cost = known.get("cost") or {}
         known["cost"] = Cost(**{name: cost.get(name) for name in _COST_FIELDS})
         return cls(**known)
