@@ -39,7 +39,7 @@ def served(folder: Path, port: int) -> Iterator[None]:
         yield
     finally:
         os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=30)
+        server.wait(timeout=120)
 
 
 def _wait_for(url: str) -> None:

@@ -49,7 +49,7 @@ def test_it_runs_and_says_that_three_seeds_are_too_few(tmp_path: Path) -> None:
         text=True,
         cwd=ROOT,
         env=environment | {"PYTHONPATH": str(ROOT)},
-        timeout=400,
+        timeout=800,
         check=False,
     )
     assert done.returncode == 0, done.stderr

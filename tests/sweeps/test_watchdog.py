@@ -327,7 +327,7 @@ def run(folder: Path, lane: str, trouble: str) -> subprocess.CompletedProcess[st
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "EPOCH_SECONDS": "0.2"},
         cwd=ROOT,
-        timeout=280,
+        timeout=800,
         check=False,
     )
 

@@ -204,7 +204,7 @@ def train_workers() -> list[int]:
     return found
 
 
-def gone(deadline_seconds: float = 60.0) -> bool:
+def gone(deadline_seconds: float = 300.0) -> bool:
     deadline = time.monotonic() + deadline_seconds
     while time.monotonic() < deadline:
         if not groups() and not train_workers():
