@@ -104,7 +104,7 @@ def summary(
     right = torch.stack([(each.argmax(1) == target).double() for each in probabilities])
     surprise = torch.stack([-each.gather(1, target.unsqueeze(1)).squeeze(1).log() for each in probabilities])
     gains = torch.stack([values[-1] - values[:-1].mean(0) for values in (right, surprise)], dim=1)
-    accuracy_gain, nll_gain = _bootstrapped(gains, confidence, draws, seed)
+    accuracy_gain, nll_gain = bootstrapped(gains, confidence, draws, seed)
     degrees = None if validation is None else temperature(scalable(validation[0]), validation[1])
     return Summary(
         samples=len(target),
@@ -155,7 +155,7 @@ def wilson(share: float, samples: float, confidence: float) -> Interval:
     return Interval(value=share, low=max(0.0, centre - half), high=min(1.0, centre + half))
 
 
-def _bootstrapped(values: Tensor, confidence: float, draws: int, seed: int) -> list[Interval]:
+def bootstrapped(values: Tensor, confidence: float, draws: int, seed: int) -> list[Interval]:
     """The mean of each column [N, M] with its percentile interval; all columns are drawn alike."""
     samples, drawn = len(values), generator("bootstrap", seed)
     size = max(1, BLOCK // samples)
