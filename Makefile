@@ -40,7 +40,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (a few minutes, once) …"
 ifdef UV
 	@test -d $(VENV) || $(UV) venv --quiet --python $(PYTHON) $(VENV)
-	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e .
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e .
 else
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
@@ -49,7 +49,7 @@ endif
 
 $(VENV)/.developing: $(VENV)/.installed
 ifdef UV
-	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'
 else
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 endif
