@@ -6,11 +6,10 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from analysis.ledger import Question
 from analysis.records import Scalar, Stage, TrialRecord
-from analysis.verdict import LevelResult
 
 NEAR = 0.02
 """How near an end is, as a part of the range (of its logarithm where that is searched evenly)."""
@@ -19,6 +18,9 @@ _NUMBER = r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
 _RANGE = re.compile(rf"(uniform|log_uniform|int_range)\(({_NUMBER}), ({_NUMBER})(, log=True)?\)")
 _SLACK = 1e-5
 """Of a written end, which has six digits."""
+
+NAMED = 3
+"""Levels up to this many are named."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +55,19 @@ class Range:
         return "upper" if place >= 1 - NEAR or value == self.high else None
 
 
+class Tuned(Protocol):
+    """A level by its label, with its tuned point: of a verdict, or as its finals are gathered."""
+
+    @property
+    def level(self) -> Mapping[str, Scalar]: ...
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def point(self) -> Mapping[str, Scalar]: ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Edge:
     """A setting whose tuned value lies at the ``end`` (``lower``, ``upper``) of its range in these levels, by label."""
@@ -61,6 +76,14 @@ class Edge:
     end: str
     range: Range
     levels: Sequence[str]
+
+    def sentence(self, levels: int) -> str:
+        """In words, where the sweep compares so many ``levels``; those that have it are named up to three."""
+        where = ""
+        if levels > 1:
+            names = ("; " if any("," in label for label in self.levels) else ", ").join(self.levels)
+            where = f" at {len(self.levels)} of {levels} levels" + (f" ({names})" if len(self.levels) <= NAMED else "")
+        return f"{self.path} is tuned to the {self.end} end of {self.range.text}{where}: a wider range may hold a better point."
 
 
 def read_range(text: object) -> Range | None:
@@ -78,7 +101,7 @@ def read_range(text: object) -> Range | None:
     )
 
 
-def edges(question: Question, levels: Sequence[LevelResult], records: Sequence[TrialRecord]) -> list[Edge]:
+def edges(question: Question, levels: Sequence[Tuned], records: Sequence[TrialRecord]) -> list[Edge]:
     """The settings that are tuned to an end of their range, in the order of the settings, then of the levels."""
     found: dict[tuple[str, str, Range], list[str]] = {}
     for level in levels:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from analysis.edges import Edge, edges
+from analysis.edges import edges
 from analysis.ledger import Question
 from analysis.records import TrialRecord
 from analysis.verdict import Verdict
 
-NAMED = 3
-"""Levels up to this many are named."""
-
-
 def remarks(question: Question, verdict: Verdict, records: Sequence[TrialRecord]) -> list[str]:
     """A sentence each, the weightier first; none where there is nothing to say."""
     found = edges(question, verdict.levels, records)
-    return [*_cut(question, verdict), *(_edge(edge, len(question.levels)) for edge in found)]
+    return [*_cut(question, verdict), *(edge.sentence(len(question.levels)) for edge in found)]
 
 
 def _cut(question: Question, verdict: Verdict) -> list[str]:
@@ -39,11 +35,3 @@ def _cut(question: Question, verdict: Verdict) -> list[str]:
     else:
         how = f"{sum(there)} of {wanted} heats"
     return [f"The budget closed the search at {how}: without it the rest is run, and a level may have a better point."]
-
-
-def _edge(edge: Edge, levels: int) -> str:
-    where = ""
-    if levels > 1:
-        names = ("; " if any("," in label for label in edge.levels) else ", ").join(edge.levels)
-        where = f" at {len(edge.levels)} of {levels} levels" + (f" ({names})" if len(edge.levels) <= NAMED else "")
-    return f"{edge.path} is tuned to the {edge.end} end of {edge.range.text}{where}: a wider range may hold a better point."

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import argparse
 import glob
-import importlib.util
 import json
 import shlex
 import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from sweeps import options as command_line
+from sweeps.declared import declared, place
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.spec import Sweep
 from trainables import ConflictError
@@ -45,14 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own, rest = _parser().parse_known_args(given)
     options = command_line.read(rest, program=f"python -m sweeps.ensemble {own.script}", description=__doc__)
     try:
-        return _answer(_declared(Path(own.script)), options, own, rest)
+        return _answer(declared(Path(own.script)), options, own, rest)
     except (QuestionError, ConflictError) as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("\nInterrupted; run the same command to go on.", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:  # of the user's task or model: what it says, without our own frames
-        print(f"error: {type(error).__name__}: {error}{_place(error)}", file=sys.stderr)
+        print(f"error: {type(error).__name__}: {error}{place(error)}", file=sys.stderr)
     return WRONG
 
 
@@ -205,37 +204,6 @@ def _points(probabilities: Tensor, target: Tensor, *, times: int) -> list[Point]
                 )
             )
     return points
-
-
-def _declared(script: Path) -> Sweep:
-    """The sweep that a file declares. Raises QuestionError where there is no file, no sweep in it, or more than one."""
-    if not script.is_file():
-        raise QuestionError(
-            f"{script} is not a file; the first argument is the sweep's own, such as sweeps/batch_size.py"
-        )
-    sys.path.insert(0, str(script.resolve().parent))
-    name = f"question_{script.stem}"
-    spec = importlib.util.spec_from_file_location(name, script)
-    if spec is None or spec.loader is None:
-        raise QuestionError(
-            f"{script} is not a Python file; the first argument is the sweep's own, such as sweeps/batch_size.py"
-        )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever the user's file raises
-        raise QuestionError(f"{script} raises {type(error).__name__}: {error}{_place(error)}") from error
-    found = [value for value in vars(module).values() if isinstance(value, Sweep)]
-    if len(found) != 1:
-        raise QuestionError(f"{script} declares {len(found)} sweeps by name; it must have one, as in sweep = Sweep(…)")
-    return found[0]
-
-
-def _place(error: Exception) -> str:
-    """Where an exception was raised, in words."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,0 +1,225 @@
+"""Whether a level learns: not at all, not what validation asks, too much of the training set, or not to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.doctor import changes
+from analysis.doctor.course import Array, Course, Group, Series
+from analysis.doctor.finding import Disease, Finding, found
+from analysis.doctor.trend import SURE, chance, noise, rising, trend
+
+FLAT = 0.05
+"""A loss that falls by less than this share of its first value has made no progress."""
+
+FALLEN = 0.2
+"""A training loss that falls by this share has been learned."""
+
+GAP = 2.0
+"""Validation is left behind where its loss is at least so many times the training loss."""
+
+RISE = 0.1
+"""Validation loss above its best by this share is worth a finding."""
+
+NOISES = 4.0
+"""… and above it by so many sd of one epoch's ups and downs: the best of many epochs lies below the others by chance."""
+
+GAIN = 0.05
+"""What the last fifth of the epochs takes off the validation loss where more of them are worth trying."""
+
+MOST = 0.75
+"""The share of the runs that must go the same way: epochs of one run are not independent, runs are."""
+
+
+def progress(series: Series) -> float | None:
+    """The share of its first value by which a loss has fallen in its last third; None where that cannot be said."""
+    if len(series) < 3 or series.values[0] <= 0:
+        return None
+    return float(1 - np.median(series.last()) / series.values[0])
+
+
+def no_progress(group: Group) -> Finding | None:
+    """Training and validation loss stay where the first epoch left them, within the noise.
+
+    The first epoch's training loss is the mean over it: a run that learns all in one epoch falls below it in the next.
+    """
+    flat = [course for course in group.courses if _flat(course)]
+    if not flat or len(flat) * 2 <= len(group.courses):
+        return None
+    first, last = (float(np.median(v)) for v in ([c.train.values[0] for c in flat], [np.median(c.train.last()) for c in flat]))
+    z = trend([course.train.values for course in flat])
+    same = [course for course in flat if len(course.goal) > 2 and bool((course.goal.values == course.goal.values[0]).all())]
+    metric = group.question.goal.metric
+    still = f"; {metric} is the same in every epoch, as of one answer to everything" if len(same) == len(flat) else ""
+    epochs = max(course.train.epochs[-1] for course in flat)
+    wild = float(np.median([noise(course.train.values) / abs(course.train.values[0]) for course in flat]))
+    return found(
+        Disease.NO_PROGRESS,
+        level=group.label,
+        trials=[course.id for course in flat],
+        of=group.size,
+        evidence=f"training loss {changes.short(first)} in epoch 1 and {changes.short(last)} in the last third of {epochs} epochs, a "
+        f"change of {100 * (last / first - 1):+.1f} %{_of(len(flat), group)}{still}",
+        # What creeps downwards, or does not move at all, is too slow; what is thrown about is too fast.
+        change=changes.rate(group, 10.0 if z <= -SURE or wild < 0.002 else 0.1),
+        sure=0.95,
+    )
+
+
+def _flat(course: Course) -> bool:
+    made, seen = progress(course.train), progress(course.val)
+    if made is None:
+        return False
+    doubt = 2 * noise(course.train.values) / course.train.values[0]
+    return abs(made) < FLAT and made + doubt < 2 * FLAT and (seen is None or seen < FLAT)
+
+
+def overfitting(group: Group) -> Finding | None:
+    """Validation loss rises from its best epoch, beyond its noise, while training loss goes on falling.
+
+    The trend of the epochs after the best is tested: given that they lie above it, their order says nothing where there is none.
+    """
+    sick, after = [], []
+    for course in group.courses:
+        if len(course.val) < 4:
+            continue
+        best = int(np.argmin(course.val.values))
+        tail = course.val.values[best + 1 :]
+        after.append(tail)
+        if _risen(course, best, tail):
+            sick.append((course, best))
+    z = trend(after)
+    if len(sick) * 2 <= len(group.courses) or z < SURE or rising(after) < MOST:
+        return None
+    at = [course.val.epochs[best] for course, best in sick]
+    low, high = _medians([(course.val.values[best], np.median(course.val.last())) for course, best in sick])
+    before, now = _medians([(_near(course.train, epoch), course.train.values[-1]) for (course, _), epoch in zip(sick, at, strict=True)])
+    last = max(course.val.epochs[-1] for course, _ in sick)
+    return found(
+        Disease.OVERFITTING,
+        level=group.label,
+        trials=[course.id for course, _ in sick],
+        of=group.size,
+        evidence=f"validation loss rises from {changes.short(low)} at epoch {int(np.median(at))} to {changes.short(high)} towards epoch "
+        f"{last}, while training loss falls from {changes.short(before)} to {changes.short(now)}{_of(len(sick), group)}",
+        change=changes.regularise(group),
+        sure=1 - chance(z),
+        strength=high / low - 1 if low > 0 else 0.5,
+    )
+
+
+def _risen(course: Course, best: int, tail: Array) -> bool:
+    """True where the last third of the epochs lies above the best by enough, and training loss fell meanwhile."""
+    if len(tail) < 2 or len(course.train) < 2:
+        return False
+    low, end = course.val.values[best], float(np.median(tail[-max(1, len(tail) // 2) :]))
+    scale = abs(low) if low > 0 else abs(course.val.values[0] - low)
+    fell = course.train.values[-1] < _near(course.train, course.val.epochs[best])
+    return bool(fell and end - low > max(RISE * scale, NOISES * noise(course.val.values)))
+
+
+def apart(group: Group) -> Finding | None:
+    """Training loss falls far, and validation loss is no better than after the first epoch from beginning to end."""
+    sick = []
+    for course in group.courses:
+        made = progress(course.train)
+        if made is None or made < FALLEN or len(course.val) < 3 or course.val.values[0] <= 0:
+            continue
+        best = float(course.val.values.min())
+        beaten = 1 - best / course.val.values[0]
+        if beaten < FLAT + 2 * noise(course.val.values) / course.val.values[0] and best > GAP * float(np.median(course.train.last())):
+            sick.append(course)
+    if not sick or len(sick) * 2 <= len(group.courses):
+        return None
+    first, best = _medians([(course.val.values[0], course.val.values.min()) for course in sick])
+    begun, end = _medians([(course.train.values[0], np.median(course.train.last())) for course in sick])
+    sampling = group.settings.get("sampling")
+    return found(
+        Disease.APART,
+        level=group.label,
+        trials=[course.id for course in sick],
+        of=group.size,
+        evidence=f"training loss falls from {changes.short(begun)} to {changes.short(end)}, validation loss never below "
+        f"{changes.short(best)}, from {changes.short(first)} after epoch 1{_of(len(sick), group)}: what is learned is not what is asked",
+        change=f"sampling={sampling}() -> None" if not changes.off(sampling) else changes.regularise(group),
+        sure=0.9,
+    )
+
+
+def too_short(group: Group) -> Finding | None:
+    """Validation still improves when the epochs are over, in the loss by enough and in the goal beyond chance."""
+    whole = [course for course in group.courses if len(course.val) >= 4 and _to_the_end(course, group)]
+    if not whole or len(whole) * 2 <= len(group.courses):
+        return None
+    losses = [course.val.values[-_window(course.val) :] for course in whole]
+    goals = [course.goal.values[-_window(course.goal) :] for course in whole]
+    z = -trend(losses)
+    gains = [_gain(course.val) for course in whole]
+    late = [course for course, gain in zip(whole, gains, strict=True) if gain > max(GAIN, 2 * _relative_noise(course.val))]
+    if z < SURE or trend(goals) < 1.64 or rising([-one for one in losses]) < MOST or len(late) * 2 <= len(group.courses):
+        return None
+    last = max(course.val.epochs[-1] for course in late)
+    before, now = _medians([_ends(course.val) for course in late])
+    return found(
+        Disease.SHORT,
+        level=group.label,
+        trials=[course.id for course in late],
+        of=group.size,
+        evidence=f"validation loss still falls when the {last} epochs are over: the last {_part(late[0].val)} took it from "
+        f"{changes.short(before)} to {changes.short(now)}{_of(len(late), group)}",
+        change=changes.longer(group),
+        sure=1 - chance(z),
+        strength=float(np.median(gains)) * 2,
+    )
+
+
+def _to_the_end(course: Course, group: Group) -> bool:
+    """True for a run that used all of its epochs."""
+    planned = changes.number(group, "epochs")
+    return planned is None or bool(course.rows) and int(course.rows[-1]["epoch"]) >= planned
+
+
+def _window(series: Series) -> int:
+    return max(4, len(series) // 3)
+
+
+def _part(series: Series) -> str:
+    part = max(1, len(series) // 5)
+    return f"{part} of them" if part > 1 else "of them"
+
+
+def _ends(series: Series) -> tuple[float, float]:
+    """The means of the last fifth but one, and of the last."""
+    part = max(1, len(series) // 5)
+    return float(series.values[-2 * part : -part].mean()), float(series.values[-part:].mean())
+
+
+def _gain(series: Series) -> float:
+    before, now = _ends(series)
+    return 1 - now / before if before > 0 else 0.0
+
+
+def _relative_noise(series: Series) -> float:
+    """The noise of the difference of the two ends, as a share of the loss."""
+    part = max(1, len(series) // 5)
+    level = abs(float(series.values[-part:].mean()))
+    return noise(series.values) * (2 / part) ** 0.5 / level if level else 0.0
+
+
+def _near(series: Series, epoch: int) -> float:
+    """The value at an epoch, or the last before it."""
+    there = series.until(epoch)
+    return float(there[-1] if len(there) else series.values[0])
+
+
+def _medians(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The medians of the first and of the second values."""
+    first, second = np.median(np.array(pairs, dtype=np.float64), axis=0)
+    return float(first), float(second)
+
+
+def _of(count: int, group: Group) -> str:
+    """In how many of the finals, where there are several."""
+    return "" if group.size == 1 else f" (medians; {count} of {group.size} finals)"

@@ -1,0 +1,176 @@
+"""Whether the loss moves as it should: it leaves the finite, swings, spikes, or is driven by gradients that grow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.doctor import changes
+from analysis.doctor.course import Array, Course, Group, Series
+from analysis.doctor.finding import Disease, Finding, found
+from analysis.doctor.trend import SURE, chance, rising, trend
+
+SWING = {"train": 0.1, "val": 0.25}
+"""A change from one epoch to the next by this share of the loss is a swing. Training loss is the mean over an epoch of steps and
+smooth in healthy runs; validation loss is that of one moment."""
+
+TURNS, SHARE = 3, 0.4
+"""Swings that turn round, at the least, and as a share of the epochs in which they could."""
+
+SPIKE, OUTLYING = 0.5, 8.0
+"""A spike stands above the epochs around it by this share of their loss, and by so many sd of what these vary."""
+
+GROWTH = 3.0
+"""Gradients have grown when the last third of the epochs has so many times the norm of the first third."""
+
+BLOWN = 1.5
+"""A run has run away when it ends at so many times its first training loss, or more."""
+
+
+def divergence(group: Group) -> Finding | None:
+    """Finals whose loss left the finite, and those whose training loss ends far above where it began."""
+    away = [course for course in group.courses if _away(course)]
+    if not group.diverged and not away:
+        return None
+    said, first = [], []
+    if group.diverged:
+        epochs = sorted(int(record.history[-1]["epoch"]) if record.history else 1 for record in group.diverged)
+        first += epochs
+        where = f"epoch {epochs[0]}" if epochs[0] == epochs[-1] else f"epochs {epochs[0]} to {epochs[-1]}"
+        reasons = sorted({record.reason.partition(" at ")[0] for record in group.diverged if record.reason})
+        seeds = ", ".join(str(record.seed) for record in group.diverged)
+        said.append(f"{len(group.diverged)} of {group.size} finals diverged at {where} ({'; '.join(reasons) or 'not finite'}; seed {seeds})")
+    if away:
+        ends = [(course.train.values[0], float(np.median(course.train.last()))) for course in away]
+        first += [course.train.epochs[int(np.argmin(course.train.values))] for course in away]
+        begun, end = np.median(np.array(ends), axis=0)
+        said.append(
+            f"training loss grows from {changes.short(begun)} in epoch 1 to {changes.short(end)} in {len(away)} of {group.size} finals"
+        )
+    return found(
+        Disease.DIVERGENCE,
+        level=group.label,
+        trials=[*(record.id for record in group.diverged), *(course.id for course in away)],
+        of=group.size,
+        evidence="; ".join(said),
+        change=changes.diverged(group, first),
+    )
+
+
+def _away(course: Course) -> bool:
+    values = course.train.values
+    return len(values) >= 3 and values[0] > 0 and float(np.median(course.train.last())) > BLOWN * values[0]
+
+
+def oscillation(group: Group) -> Finding | None:
+    """The loss goes up and down from epoch to epoch by a good part of itself, again and again."""
+    for name, what in (("train", "training"), ("val", "validation")):
+        series = {course.id: course.train if name == "train" else course.val for course in group.courses}
+        turns = {one: swings(values, SWING[name]) for one, values in series.items()}
+        sick = [one for one, (turned, possible, _) in turns.items() if turned >= max(TURNS, SHARE * possible)]
+        if not sick or len(sick) * 2 <= len(group.courses):
+            continue
+        counted = sum(turns[one][0] for one in sick)
+        size = float(np.median([turns[one][2] for one in sick]))
+        last = max(series[one].epochs[-1] for one in sick)
+        return found(
+            Disease.OSCILLATION,
+            level=group.label,
+            trials=sick,
+            of=group.size,
+            evidence=f"{what} loss turns round {counted / len(sick):.0f} times in {last} epochs, by {100 * size:.0f} % of itself at a time"
+            f"{_finals(len(sick), group)}",
+            change=changes.rate(group, 1 / 3),
+            sure=1 - 0.5 ** min(counted, 10),
+            strength=min(1.0, 2 * size),
+        )
+    return None
+
+
+def swings(series: Series, size: float) -> tuple[int, int, float]:
+    """How often a change by a share ``size`` of the loss is followed by one the other way, how often it could be, the median size.
+
+    The steep beginning is left out, and losses below a hundredth of the first: there nothing is at stake.
+    """
+    values = series.values[len(series) // 4 :]
+    if len(values) < 4 or values.min() <= 0:
+        return 0, max(0, len(values) - 2), 0.0
+    level = max(float(np.median(values)), 0.01 * float(series.values[0]))
+    steps = np.diff(values) / level
+    large = np.sign(steps[np.abs(steps) > size])
+    turned = int((large[1:] != large[:-1]).sum())
+    return turned, len(values) - 2, float(np.median(np.abs(steps)))
+
+
+def spikes(group: Group) -> Finding | None:
+    """Single epochs whose training loss stands far above those around them, and that are got over."""
+    seen = {course.id: spiked(course.train) for course in group.courses}
+    sick = [one for one, epochs in seen.items() if epochs]
+    if not sick or len(sick) * 3 < len(group.courses):
+        return None
+    times = sum(len(epochs) for epochs in seen.values())
+    tallest = max((height, epoch, course) for course, epochs in seen.items() for epoch, height in epochs)
+    return found(
+        Disease.SPIKES,
+        level=group.label,
+        trials=sick,
+        of=group.size,
+        evidence=f"training loss spikes {times} time{'' if times == 1 else 's'}{_finals(len(sick), group)}, at worst to "
+        f"{changes.short(1 + tallest[0])} times what is around it, at epoch {tallest[1]} of {tallest[2]}",
+        change=changes.clip(group),
+        sure=0.95,
+        strength=min(1.0, tallest[0] / 3),
+    )
+
+
+def spiked(series: Series) -> list[tuple[int, float]]:
+    """The epochs of spikes with their height as a share of what is around them; the beginning has none."""
+    values = series.values
+    if len(values) < 8 or values.min() <= 0:
+        return []
+    around = np.array([np.median(np.delete(values[max(0, i - 3) : i + 4], min(i, 3))) for i in range(len(values))])
+    height = values - around
+    usual = 1.4826 * float(np.median(np.abs(height)))
+    floor = 0.01 * float(values[0])
+    there = (height > SPIKE * np.maximum(around, floor)) & (height > OUTLYING * usual)
+    return [(series.epochs[i], float(height[i] / max(around[i], floor))) for i in np.flatnonzero(there) if 2 <= i < len(values) - 1]
+
+
+def gradients(group: Group) -> Finding | None:
+    """The norm of the gradients grows over the run, where it is logged (which clipping does)."""
+    there = [course for course in group.courses if len(course.norm) >= 6]
+    ratios = [_grown(course.norm.values) for course in there]
+    sick = [course for course, ratio in zip(there, ratios, strict=True) if ratio >= GROWTH]
+    norms = [course.norm.values for course in there]
+    z = trend(norms)
+    if not sick or len(sick) * 2 <= len(group.courses) or z < SURE or rising(norms) < 0.75:
+        return None
+    first, last = _thirds([course.norm.values for course in sick])
+    return found(
+        Disease.GRADIENTS,
+        level=group.label,
+        trials=[course.id for course in sick],
+        of=group.size,
+        evidence=f"the norm of the gradients grows from {changes.short(first)} in the first third of the epochs to "
+        f"{changes.short(last)} in the last{_finals(len(sick), group)}",
+        change=changes.rate(group, 1 / 3),
+        sure=1 - chance(z),
+        strength=min(1.0, float(np.median(ratios)) / 10),
+    )
+
+
+def _grown(values: Array) -> float:
+    first, last = _thirds([values])
+    return last / first if first > 0 else 0.0
+
+
+def _thirds(series: Sequence[Array]) -> tuple[float, float]:
+    """The medians of the first and of the last third, over several runs."""
+    first = [np.median(values[: len(values) // 3]) for values in series]
+    last = [np.median(values[-(len(values) // 3) :]) for values in series]
+    return float(np.median(first)), float(np.median(last))
+
+
+def _finals(count: int, group: Group) -> str:
+    return "" if group.size == 1 else f" in {count} of {group.size} finals"
