@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
+    from trainables.data.source import Set
     from trainables.run import Run
 
 MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
@@ -40,7 +41,7 @@ class Compile:
 
 
 def warm(run: Run) -> None:
-    """Compile what the epochs will need, by one pass over each size of micro-batch in training, and one in evaluation.
+    """Compile what the epochs will need, by one pass over each size of micro-batch in training, and each in evaluation.
 
     Gradients, buffers and generators are as before.
     """
@@ -62,13 +63,24 @@ def warm(run: Run) -> None:
         with torch.inference_mode():
             for module in modules:
                 module.eval()
-                with run.recipe.precision.autocast(run.device):
-                    module(
-                        *moved(head(run.splits.val, run.evaluation_batch), run.device, run.recipe.precision.dtype())[
-                            :-1
-                        ]
-                    )
+                for size, samples in _looked_at(run).items():
+                    *inputs, _ = moved(head(samples, size), run.device, run.recipe.precision.dtype())
+                    with run.recipe.precision.autocast(run.device):
+                        module(*inputs)
     run.optimizer.zero_grad()
     with torch.no_grad():
         for buffer, before in buffers:
             buffer.copy_(before)
+
+
+def _looked_at(run: Run) -> dict[int, Set]:
+    """The sizes of the batches that this worker meets in evaluation, full ones and what is left over, each with a set that has it."""
+    from trainables.data.source import count
+
+    found: dict[int, Set] = {}
+    for name, samples in run.splits.named().items():
+        if name != "train":
+            begin, end = run.world.span(count(samples))
+            full, rest = divmod(end - begin, run.evaluation_batch)
+            found |= {size: samples for size in (run.evaluation_batch if full else 0, rest) if size}
+    return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables.batches import unchanged
 from trainables.recipe import Recipe
+from trainables.validation.also_at import AlsoAt
 
 if TYPE_CHECKING:
     import torch
@@ -64,13 +65,19 @@ def followed(
     world: World,
     through: Through = unchanged,
 ) -> Iterator[Epoch]:
-    """The epochs of all segments as one run; each takes over the state that the one before has left, settings excepted."""
+    """The epochs of all segments as one run; each takes over the state that the one before has left, settings excepted.
+
+    Each ends with a full pass of validation, whatever its recipe says of that: it is judged there.
+    """
     from trainables.fit import fit
 
     for segment in segments:
         if state is not None and state["epoch"] >= segment.until:
             continue
-        for epoch in fit(task, segment.recipe, splits=splits, device=device, state=state, world=world, through=through):
+        recipe = segment.recipe
+        if segment.until < recipe.epochs:
+            recipe = replace(recipe, validation=AlsoAt(policy=recipe.validation, epoch=segment.until))
+        for epoch in fit(task, recipe, splits=splits, device=device, state=state, world=world, through=through):
             yield epoch
             if epoch.epoch == segment.until:
                 state = epoch.run.state()

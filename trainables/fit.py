@@ -9,19 +9,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from trainables.augment import augmented
 from trainables.batches import unchanged
 from trainables.compiled import warm
 from trainables.data import feed
 from trainables.determinism import deterministic
-from trainables.evaluate import evaluate
 from trainables.gradients import accumulate
 from trainables.losses import mean
 from trainables.micro_batch import Auto
 from trainables.run import Run
 from trainables.telemetry import Meter
+from trainables.validation.passes import evaluated, looked, validated
 from trainables.world import World
 
 if TYPE_CHECKING:
@@ -35,7 +34,8 @@ class Epoch:
     """One epoch as it went.
 
     ``metrics`` are by set and name (``train/loss``, ``val/accuracy``; ``val/accuracy_raw`` beside an average; ``test/`` where
-    validation chose this epoch over all before). ``seconds`` are by phase. ``run`` is the live state behind it.
+    validation chose this epoch over all before). An epoch that the recipe's ``validation`` passes over has no ``val/`` of all
+    samples. ``seconds`` are by phase. ``run`` is the live state behind it.
     """
 
     epoch: int
@@ -74,12 +74,12 @@ def fit(
     while run.epoch < recipe.epochs:
         run.begin_epoch()
         with meter.phase("train"), _arithmetic(recipe), run.drawing():
-            trained = _train(run, through)
+            trained = _train(run, through, meter)
         with meter.phase("validate"), _arithmetic(recipe):
-            metrics = trained | _measure(run)
+            metrics = {**trained, **validated(run)}
             improved = run.improves(metrics)
             if improved:
-                metrics |= _evaluated(run, "test")
+                metrics |= evaluated(run, "test", run.splits.test)
         seconds = meter.read()
         run.history.append(_row(run, metrics, meter, seconds))
         yield Epoch(
@@ -101,14 +101,14 @@ def _arithmetic(recipe: Recipe) -> Iterator[None]:
         yield
 
 
-def _train(run: Run, through: Through) -> dict[str, float]:
+def _train(run: Run, through: Through, meter: Meter) -> dict[str, float]:
     """One pass over the training set: accumulate, unscale, clip, add noise, step, average, schedule, in this order.
 
     A step that the scaler skips has its samples counted and nothing else: weights, average and schedule stay where they are.
     """
     recipe, plan, world, optimizer, tally = run.recipe, run.plan, run.world, run.optimizer, run.tally
     batches = feed.training(run, plan.batch_size, skip=tally.batches)
-    for batch in through(run, augmented(batches, recipe.augment, tally.augmenting)):
+    for batch in looked(run, through(run, augmented(batches, recipe.augment, tally.augmenting)), meter):
         summed, weight = accumulate(run, batch)
         tally.loss += summed
         tally.weight += weight
@@ -133,37 +133,6 @@ def _train(run: Run, through: Through) -> dict[str, float]:
     return trained
 
 
-def _measure(run: Run) -> dict[str, float]:
-    """Validation of the weights that would be used, on every validation set, and of the raw ones beside an average."""
-    if run.average is not None:
-        run.average.epoch_ended(run.epoch, run.plan.epochs, lambda: _inputs(run))
-    measured: dict[str, float] = {}
-    for name in ("val", *(f"val_{name}" for name in run.splits.more)):
-        measured |= _evaluated(run, name)
-    if run.average is not None:
-        measured |= {f"{name}_raw": value for name, value in _evaluated(run, "val", raw=True).items()}
-    return measured
-
-
-def _inputs(run: Run) -> Iterator[tuple[Tensor, ...]]:
-    """The training inputs in this epoch's order; as they lie they may be sorted by class."""
-    for *inputs, _ in feed.training(run, run.evaluation_batch, whole=True):
-        yield tuple(inputs)
-
-
-def _evaluated(run: Run, name: str, *, raw: bool = False) -> dict[str, float]:
-    values = evaluate(
-        run.module if raw else run.deployed,
-        run.splits.named()[name],
-        loss=run.loss,
-        metrics=run.task.metrics,
-        precision=run.recipe.precision,
-        size=run.evaluation_batch,
-        world=run.world,
-    )
-    return {f"{name}/{metric}": value for metric, value in values.items()}
-
-
 def _row(run: Run, metrics: Mapping[str, float], meter: Meter, seconds: Mapping[str, float]) -> dict[str, Any]:
     """The history's row: what the ledger keeps of an epoch. Costs are sums since the run began, over all its attempts."""
     before = run.history[-1] if run.history else {}
@@ -173,6 +142,7 @@ def _row(run: Run, metrics: Mapping[str, float], meter: Meter, seconds: Mapping[
         "skipped_steps": run.scaler.skipped or None,
         "micro_batch": run.micro_batch if isinstance(run.recipe.micro_batch, Auto) else None,
         "dropout": run.rate,
+        "within": run.tally.looks or None,
         "compile_seconds": seconds.get("compile"),
     }
     return {

@@ -26,6 +26,7 @@ from trainables.schedules import Constant, Schedule
 from trainables.seeds import Seeds
 from trainables.split import Split
 from trainables.stopping import EarlyStopping
+from trainables.validation import EveryEpoch, Validation
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 PARTS = (
     *("optimizer", "schedule", "scaling", "average", "precision", "clip", "noise"),
-    *("dropout", "augment", "curriculum", "sampling", "split", "prefetch", "compile", "stop"),
+    *("dropout", "augment", "curriculum", "sampling", "split", "prefetch", "compile", "validation", "stop"),
 )
 """The fields that hold a part or None."""
 
@@ -90,6 +91,7 @@ class Recipe:
     ones validated, kept and judged. ``noise`` is added to the clipped gradients, ``dropout`` sets the rate of the model's dropout
     layers as the run goes on, ``augment`` changes training batches, ``curriculum`` starts with easy samples, ``sampling`` draws
     epochs in another way, ``split`` divides the task's training and validation samples anew, ``prefetch`` looks batches up ahead.
+    ``validation`` says after which epochs, and where within them, the validation sets are looked at, and whether at all of them.
     ``freeze`` and ``recompute`` name parameters and submodules by patterns such as ``blocks.0.*``: not trained, and without
     activations kept for the backward pass. ``hooks`` are one's own code around the epochs. ``deterministic`` allows torch's
     deterministic algorithms alone, which a GPU needs for the same numbers twice. ``seed`` is one number for initialisation,
@@ -117,6 +119,7 @@ class Recipe:
     freeze: tuple[str, ...] = ()
     recompute: tuple[str, ...] = ()
     compile: Compile | None = None
+    validation: Validation = EveryEpoch()
     stop: EarlyStopping | None = None
     hooks: tuple[Hook, ...] = ()
     deterministic: bool = False
@@ -155,6 +158,8 @@ class Recipe:
                 yield from _part_conflicts(name, part)
         if not isinstance(self.model, Model):
             yield f"model {self.model!r} has no build(); give MLP(widths=(128, 128)), or a class of your own with build()"
+        if self.validation is None:
+            yield "validation None would leave a run without a value to choose by; give EveryEpoch(), Thirds() or another policy"
         for name in ("freeze", "recompute"):
             if isinstance(getattr(self, name), str):
                 yield f'{name} is a text; write a tuple of patterns, such as {name}=("{getattr(self, name)}",)'

@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor
 
 from trainables import dropout
 from trainables.averages import Averaged
-from trainables.data.source import Streamed, by_sample, count, head, moved, resident
+from trainables.data.source import Indexed, Streamed, by_sample, count, head, moved, resident
 from trainables.errors import ConflictError
 from trainables.keep import FORMAT
 from trainables.losses import Loss
@@ -27,6 +27,7 @@ from trainables.seeds import Seeds, generator, seeded
 from trainables.split import Split
 from trainables.tally import Tally, shared
 from trainables.task import Splits, Task
+from trainables.validation.validation import Picking
 from trainables.world import World, idle_parameters
 
 
@@ -218,12 +219,13 @@ class Run:
             group["lr"] = self.lr
 
     def improves(self, metrics: Mapping[str, float]) -> bool:
-        """True when the goal's validation value is better than in every epoch before."""
+        """True when there was a full pass and the goal's validation value is better than in every one before."""
         name, goal = f"val/{self.task.goal.metric}", self.task.goal
-        value = metrics[name]
-        if value != value:
+        value = metrics.get(name)
+        if value is None or value != value:
             return False
-        return not any(not goal.better(value, row[name]) for row in self.history if row[name] == row[name])
+        before = [row[name] for row in self.history if name in row]
+        return not any(not goal.better(value, one) for one in before if one == one)
 
     def state(self, *, within: bool = False) -> dict[str, Any]:
         """All that a resumed run needs, as tensors and plain values; the tensors are the live ones, not copies.
@@ -294,13 +296,21 @@ def _disagreements(task: Task, recipe: Recipe) -> Iterator[str]:
 
 
 def _in_order_alone(splits: Splits[Any], recipe: Recipe) -> Iterator[str]:
-    """What the recipe asks of a training set that is read from front to end."""
+    """What the recipe asks of sets that are read from front to end."""
     if isinstance(splits.train, Streamed):
         for name in ("curriculum", "sampling", "split"):
             if getattr(recipe, name) is not None:
                 yield (
                     f"{name}: the training set is a stream, whose order is drawn shard by shard; set {name}=None, or put the "
                     "samples on disk by trainables.data.write"
+                )
+    policy = recipe.validation
+    if isinstance(policy, Picking) and policy.picks:
+        for name, samples in splits.named().items():
+            if name.startswith("val") and not resident(samples) and not isinstance(samples, Indexed):
+                yield (
+                    f"validation {type(policy).__name__} draws samples by number, and {name} is a stream; take Thirds() or "
+                    "OnPlateau(), or put that set on disk by trainables.data.write"
                 )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EarlyStopping:
-    """Stop after ``patience`` epochs without an improvement of the goal's validation metric by more than ``min_delta``.
+    """Stop after ``patience`` validated epochs without an improvement of the goal's validation metric by more than ``min_delta``.
 
     A pure function of the history, so there is no state to save: a resumed run stops where the uninterrupted one would.
     """
@@ -23,7 +23,7 @@ class EarlyStopping:
     goal: Maximise | Minimise | None = None
 
     def exhausted(self, history: Sequence[Mapping[str, Any]], goal: Maximise | Minimise) -> bool:
-        """True when the last ``patience`` epochs brought nothing; epochs without validation do not count."""
+        """True when the last ``patience`` full passes brought nothing; epochs without one do not count, a sample neither."""
         goal = self.goal or goal
         sign = 1.0 if goal.mode == "max" else -1.0
         best, waited = float("-inf"), 0

@@ -20,7 +20,7 @@ class Tally:
     ``batches`` of the epoch's order were taken, in ``steps`` of the optimizer. ``loss`` and ``weight`` are sums over samples,
     ``norm`` over steps: scalars in double precision on the device. ``augmenting`` draws the augmentation. ``spent`` is what was
     used before this process took over, by the names of a history row. ``generators`` are the states that the pass shall draw on
-    from; None for a pass that begins.
+    from; None for a pass that begins. ``looks`` are the validations within the epoch, which took ``looked`` seconds.
     """
 
     device: torch.device
@@ -32,6 +32,8 @@ class Tally:
     steps: int = 0
     spent: Mapping[str, float] = field(default_factory=dict)
     generators: Mapping[str, Tensor] | None = None
+    looks: list[dict[str, float]] = field(default_factory=list)
+    looked: float = 0.0
     wall: float = field(default_factory=time.perf_counter)
     cpu: float = field(default_factory=time.process_time)
 
@@ -52,6 +54,7 @@ class Tally:
             "sums": torch.stack([self.loss, self.weight, self.norm]).cpu(),
             "generators": generators,
             "spent": self._used(),
+            "looks": self.looks,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -59,6 +62,7 @@ class Tally:
         self.batches, self.steps, self.spent = state["batches"], state["steps"], state["spent"]
         self.loss, self.weight, self.norm = state["sums"].to(self.device, copy=True).unbind()
         self.generators = state["generators"]
+        self.looks = [dict(look) for look in state.get("looks", ())]
 
     def draw_on(self) -> None:
         """Set the generators to where the pass was broken off; nothing for one that begins."""
@@ -73,7 +77,7 @@ class Tally:
     def _used(self) -> dict[str, float]:
         """What the pass has used up, over all processes that had a part in it."""
         wall, cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
-        used = {"seconds": wall, "wall_seconds": wall, "cpu_seconds": cpu}
+        used = {"seconds": wall - self.looked, "wall_seconds": wall, "cpu_seconds": cpu}
         if self.device.type == "cuda":
             used["gpu_seconds"] = wall
         return {name: value + self.spent.get(name, 0.0) for name, value in used.items()}

@@ -17,15 +17,34 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SCRIPT = """
 import json
+from dataclasses import replace
 import torch
 from torch._dynamo.utils import counters
-from tests.trainables.small import recipe, task
+import trainables.fit as loop
+from tests.trainables.small import recipe, task as small
 from trainables import Compile, EMA
 from trainables.fit import fit
 from trainables.models import MLP
 
 torch.set_num_threads(1)
 told = {}
+warm = loop.warm
+
+
+def counted(run):
+    warm(run)
+    told["graphs"] = counters["stats"]["unique_graphs"]
+
+
+def larger(seed):
+    # A validation batch is of 256 samples: 640 leave 128, and 300 leave 44.
+    splits = small.data(seed)
+    val = tuple(torch.cat([tensor] * 32) for tensor in splits.val)
+    return replace(splits, val=val, test=tuple(tensor[:300] for tensor in val))
+
+
+loop.warm = counted
+task = replace(small, data=larger)
 for name, compile in (("eager", None), ("compiled", Compile())):
     epochs = list(fit(task, recipe(model=MLP(widths=(16,)), compile=compile, average=EMA(decay=0.9), epochs=2, micro_batch=5)))
     told[name] = [dict(epoch.metrics) for epoch in epochs]
@@ -34,6 +53,7 @@ for name, compile in (("eager", None), ("compiled", Compile())):
 told["hits"] = counters["inductor"]["fxgraph_cache_hit"] + counters["aot_autograd"]["autograd_cache_hit"]
 told["misses"] = counters["inductor"]["fxgraph_cache_miss"]
 told["frames"] = counters["frames"]["total"]
+told["graphs in the end"] = counters["stats"]["unique_graphs"]
 print(json.dumps(told))
 """
 
@@ -50,6 +70,8 @@ def test_compiled_is_eager_and_the_next_process_starts_warm(tmp_path: Path) -> N
         told.append(json.loads(done.stdout.splitlines()[-1]))
     for result in told:
         assert result["frames"] > 0
+        # All that training and validation need, batches that are left over included, was compiled before the first epoch.
+        assert result["graphs in the end"] == result["graphs"] > 1
         for compiled, eager in zip(result["compiled"], result["eager"], strict=True):
             assert compiled == pytest.approx(eager, rel=0, abs=1e-10)
         assert result["compiled seconds"] == [["compile", "train", "validate"], ["train", "validate"]]

@@ -33,6 +33,7 @@ from trainables import (
     Noise,
     Prefetch,
     Recipe,
+    Thirds,
 )
 from trainables.fit import Epoch, fit
 from trainables.models import MLP
@@ -88,6 +89,7 @@ CHANGED: dict[str, Any] = {
     "freeze": ("0.*",),
     "recompute": ("*",),
     "compile": Compile(),
+    "validation": Thirds(),
     "stop": EarlyStopping(patience=1, min_delta=1.0),
     "hooks": (noting,),
     "deterministic": True,

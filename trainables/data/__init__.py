@@ -2,6 +2,7 @@
 
 from trainables.data.balanced import Balanced
 from trainables.data.chunked import Chunked
+from trainables.data.held import Held
 from trainables.data.indexed import Chosen, InMemory, Joined
 from trainables.data.mapped import Mapped, write
 from trainables.data.parquet import ParquetShards
@@ -14,6 +15,7 @@ __all__ = [
     "Balanced",
     "Chosen",
     "Chunked",
+    "Held",
     "InMemory",
     "Indexed",
     "Joined",

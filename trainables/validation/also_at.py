@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trainables.validation.validation import Picking
+
 if TYPE_CHECKING:
     from trainables.run import Run
     from trainables.task import Maximise, Minimise
@@ -33,6 +35,11 @@ class AlsoAt:
     def instead(self, run: Run) -> Mapping[str, float]:
         """The policy's."""
         return self.policy.instead(run)
+
+    @property
+    def picks(self) -> bool:
+        """Whether the policy asks for samples by number."""
+        return isinstance(self.policy, Picking) and self.policy.picks
 
     def within(self, steps: int) -> frozenset[int]:
         """The policy's."""
