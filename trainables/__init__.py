@@ -35,6 +35,7 @@ from trainables.seeds import Seeds
 from trainables.split import Holdout, KFold, WalkForward
 from trainables.stopping import EarlyStopping
 from trainables.task import Maximise, Minimise, Shape, Splits, Task
+from trainables.validation import EveryEpoch, OnPlateau, Sampled, Thirds, WithinEpoch
 
 __all__ = [
     "BF16",
@@ -66,6 +67,7 @@ __all__ = [
     "DropoutRamp",
     "EarlyStopping",
     "Embedded",
+    "EveryEpoch",
     "Exponential",
     "Focal",
     "FrameDelay",
@@ -81,6 +83,7 @@ __all__ = [
     "Minimise",
     "Mirror",
     "Noise",
+    "OnPlateau",
     "OneCycle",
     "PerWorker",
     "Plan",
@@ -92,6 +95,7 @@ __all__ = [
     "RMSprop",
     "Recipe",
     "SampleWeighted",
+    "Sampled",
     "Seeds",
     "Shape",
     "Splits",
@@ -101,8 +105,10 @@ __all__ = [
     "Sum",
     "Task",
     "TemporalDifference",
+    "Thirds",
     "WalkForward",
     "WarmRestarts",
+    "WithinEpoch",
     "absolute_error",
     "accuracy",
 ]
