@@ -19,7 +19,7 @@ from trainables.gradients import accumulate
 from trainables.losses import mean
 from trainables.micro_batch import Auto
 from trainables.run import Run
-from trainables.telemetry import Meter
+from trainables.telemetry import Meter, costs
 from trainables.validation.passes import evaluated, looked, validated
 from trainables.world import World
 
@@ -135,9 +135,6 @@ def _train(run: Run, through: Through, meter: Meter) -> dict[str, float]:
 
 def _row(run: Run, metrics: Mapping[str, float], meter: Meter, seconds: Mapping[str, float]) -> dict[str, Any]:
     """The history's row: what the ledger keeps of an epoch. Costs are sums since the run began, over all its attempts."""
-    before = run.history[-1] if run.history else {}
-    used = _of_all(run, {name: value + run.tally.spent.get(name, 0.0) for name, value in meter.used().items()})
-    sums = {name: before.get(name, 0.0) + value for name, value in used.items()}
     special = {
         "skipped_steps": run.scaler.skipped or None,
         "micro_batch": run.micro_batch if isinstance(run.recipe.micro_batch, Auto) else None,
@@ -151,24 +148,7 @@ def _row(run: Run, metrics: Mapping[str, float], meter: Meter, seconds: Mapping[
         **{name: value for name, value in special.items() if value is not None},
         "samples": run.samples,
         "lr": run.lr,
-        **sums,
-        "peak_bytes": max(_peak(run, meter), before.get("peak_bytes", 0)),
+        **costs(run, meter),
         "time": time.time(),
         **metrics,
     }
-
-
-def _of_all(run: Run, used: dict[str, float]) -> dict[str, float]:
-    """What all workers used: CPU and GPU time are their sums, wall time is the first worker's."""
-    if run.world.size == 1:
-        return used
-    summed = {name: value for name, value in used.items() if name in ("cpu_seconds", "gpu_seconds")}
-    sums = run.world.total(torch.tensor([*summed.values()], dtype=torch.float64, device=run.device))
-    return used | dict(zip(summed, sums.tolist(), strict=True))
-
-
-def _peak(run: Run, meter: Meter) -> int:
-    """The most that one worker's device held."""
-    if run.world.size == 1:
-        return meter.peak_bytes()
-    return int(run.world.most(torch.tensor(meter.peak_bytes(), dtype=torch.int64, device=run.device)))

@@ -1,0 +1,193 @@
+"""What a run says of its costs, through the loop: figures by epoch, energy, peaks, and their silence where nothing is known."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain, count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from tests.trainables.small import recipe, task
+from tests.trainables.telemetry.nvml import Card, Nvml
+from tests.trainables.test_world import together
+from trainables import Task, WithinEpoch, accuracy
+from trainables.fit import fit
+from trainables.telemetry import Meter
+from trainables.telemetry.gpu import Address, Gpu
+from trainables.telemetry.process import Process
+from trainables.telemetry.watch import Watch
+from trainables.world import World
+
+METER = "trainables.telemetry.meter"
+
+
+def watched(patch: pytest.MonkeyPatch, card: Card) -> None:
+    """Let runs on the CPU find this card behind their device."""
+    patch.setattr(f"{METER}.gpu_of", lambda _: Gpu.found(Nvml(card), Address(visible=card.uuid)))
+
+
+def history(on: Task = task, *, world: World | None = None, **changes: Any) -> list[dict[str, Any]]:
+    *_, epoch = fit(on, recipe(**changes), world=world)
+    return epoch.run.history
+
+
+def test_every_epoch_says_what_the_process_holds_and_uses() -> None:
+    for row in history():
+        assert 10**7 < row["system/rss_bytes"] <= row["peak_bytes"]
+        assert row["system/cpu_percent"] > 0
+        assert isinstance(row["peak_bytes"], int)
+        assert isinstance(row["system/rss_bytes"], int)
+        assert not [name for name in row if "gpu" in name or name in ("joules", "throttled")]
+
+
+def test_the_peak_is_seen_between_two_looks() -> None:
+    """128 MB that are held for a moment in the middle of an epoch."""
+
+    def wasteful(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        torch.zeros(32 * 10**6).add_(1.0)
+        return accuracy(output, target)
+
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pytest.skip("this kernel does not begin its peak anew")
+    row = history(replace(task, metrics={"accuracy": wasteful}), epochs=1)[-1]
+    assert row["peak_bytes"] - row["system/rss_bytes"] > 100 * 10**6
+
+
+def test_energy_is_the_counter_s_difference_epoch_by_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched(monkeypatch, Card())  # 250 mJ more at each question, of which an epoch has two
+    assert [row["joules"] for row in history()] == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_energy_goes_on_where_a_run_was_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched(monkeypatch, Card())
+    states = [epoch.run.state() for epoch in fit(task, recipe(epochs=2))]
+    *_, last = fit(task, recipe(), state=states[-1])
+    assert [row["joules"] for row in last.run.history] == [0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize(
+    "card",
+    [Card(unsupported=["Energy"]), Card(pids=(1, 2)), Card(uuid="MIG-1")],
+    ids=["no counter", "another process", "an instance"],
+)
+def test_energy_that_is_not_this_run_s_is_not_told(monkeypatch: pytest.MonkeyPatch, card: Card) -> None:
+    watched(monkeypatch, card)
+    assert not any("joules" in row for row in history())
+
+
+def test_a_counter_that_went_back_ends_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched(monkeypatch, Card(energy=chain([100, 350, 900, 20], count(1000, 250))))
+    assert [row.get("joules") for row in history()] == [0.25, None, None, None]
+
+
+def test_a_run_that_began_without_a_counter_has_no_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = next(iter(fit(task, recipe()))).run.state()
+    watched(monkeypatch, Card())
+    *_, last = fit(task, recipe(), state=state)
+    assert not any("joules" in row for row in last.run.history)
+
+
+def test_a_device_is_looked_at_while_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The metric holds the epoch up until there were three looks."""
+    readings = iter([(10, 50, 100_000, 60, 0x4), (30, 70, 300_000, 80, 0x0)])
+    card, third = Card(), threading.Event()
+    gpu = Gpu.found(Nvml(card), Address(visible=card.uuid))
+    assert gpu is not None
+    looks = count(1)
+
+    def look() -> Any:
+        values = next(readings, None)
+        if values is not None:
+            card.used, card.gpu, card.milliwatts, card.celsius, card.reasons = values
+        if next(looks) >= 3:
+            third.set()
+            threading.Event().wait(0.01)
+        return gpu.look()
+
+    def waiting(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        assert third.wait(30)
+        return accuracy(output, target)
+
+    monkeypatch.setattr(f"{METER}.gpu_of", lambda _: gpu)
+    monkeypatch.setattr(f"{METER}.Watch", lambda _: Watch(look, pace=0.0, first=0.0))
+    row = history(replace(task, metrics={"accuracy": waiting}), epochs=1)[-1]
+    assert (row["system/gpu_held_bytes"], row["system/gpu_celsius"]) == (30, 80.0)
+    assert 50 < row["system/gpu_percent"] < 70
+    assert 100 < row["system/gpu_watts"] < 300
+    assert 0 < row["system/gpu_throttled_percent"] <= 50
+    assert row["throttled"] == "power cap"
+    assert not [thread for thread in threading.enumerate() if thread.name == "telemetry"]
+
+
+def test_an_epoch_that_nobody_looked_at_has_no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched(monkeypatch, Card())
+    monkeypatch.setattr(f"{METER}.Watch", lambda look: Watch(look, first=3600.0))
+    (row,) = history(epochs=1)
+    assert not [name for name in row if name.startswith("system/gpu")]
+
+
+def test_a_phase_within_another_has_its_time_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def passes(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(
+        f"{METER}.time", SimpleNamespace(perf_counter=lambda: now, process_time=lambda: now / 2)
+    )
+    meter = Meter(torch.device("cpu"))
+    with meter.phase("train"):
+        passes(5.0)
+        with meter.phase("validate"):
+            passes(2.0)
+        passes(1.0)
+    passes(100.0)
+    with meter.phase("validate"):
+        passes(4.0)
+    assert meter.read() == {"train": 6.0, "validate": 6.0}
+    used = meter.used()
+    assert (used["seconds"], used["wall_seconds"], used["cpu_seconds"]) == (6.0, 12.0, 6.0)
+    assert used["system/cpu_percent"] == pytest.approx(50 / Process().cpus)
+    assert meter.used()["wall_seconds"] == 0.0
+
+
+def test_validation_within_an_epoch_is_not_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that moves in metrics alone, all time is validation's."""
+    now = 0.0
+
+    def slow(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        nonlocal now
+        now += 1.0
+        return accuracy(output, target)
+
+    monkeypatch.setattr(f"{METER}.time", SimpleNamespace(perf_counter=lambda: now, process_time=lambda: now))
+    row = history(replace(task, metrics={"accuracy": slow}), epochs=1, validation=WithinEpoch(every=0.5))[-1]
+    assert row["seconds"] == 0.0
+    assert row["wall_seconds"] == now >= 2.0
+
+
+def several(world: World) -> list[dict[str, Any]]:
+    """The first worker's card counts on by 250 mJ, the second's by 750 after its second epoch not at all."""
+    energy: Iterator[int] = count(0, 250) if world.first else chain([0, 750, 1000, 1750, 50, 20], count(100, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        watched(patch, Card(energy=energy))
+        rows = history(world=world, epochs=3)
+    names = ("joules", "system/rss_bytes", "peak_bytes", "system/cpu_percent", "cpu_seconds")
+    return [{name: row.get(name) for name in names} for row in rows]
+
+
+def test_energy_of_several_workers_is_the_sum_over_their_devices() -> None:
+    first, second = together(2, several)
+    assert [row["joules"] for row in first] == [1.0, 2.0, None]
+    assert first == second
+    assert all(math.isfinite(row["system/cpu_percent"]) and row["system/rss_bytes"] <= row["peak_bytes"] for row in first)
