@@ -64,7 +64,7 @@ def _answer(declared: Sweep, options: command_line.Options, own: argparse.Namesp
     sweep.check()
     folder = options.runs / sweep.name
     if not (folder / SWEEP).exists():
-        raise QuestionError(_absent(folder, declared.name, shlex.join(["python", own.script, *given])))
+        raise QuestionError(absent(folder, declared.name, shlex.join(["python", own.script, *given])))
     try:
         question, records = read_question(folder), read_ledger(folder)
     except FolderError as error:
@@ -78,12 +78,12 @@ def _answer(declared: Sweep, options: command_line.Options, own: argparse.Namesp
     from trainables.ensemble_summary import summary
 
     ranked = [level.label for level in judge(question, records).levels if level.n]
-    level = _chosen({level.label: level for level in gather(question, records)}, ranked, own.level)
+    level = chosen({level.label: level for level in gather(question, records)}, ranked, own.level)
     if own.train is not None:
-        chosen = members.trained(sweep, folder, level, own.train, lambda text: print(text, flush=True))
+        taken = members.trained(sweep, folder, level, own.train, lambda text: print(text, flush=True))
     else:
-        chosen = members.finals(sweep, folder, level, own.top)
-    answers = members.answers(sweep, chosen)
+        taken = members.finals(sweep, folder, level, own.top)
+    answers = members.answers(sweep, taken)
     found = summary(answers.logits, answers.target, validation=answers.validation)
     numbers = {"level": level.label, "left_out": answers.left_out, **asdict(found)}
     try:
@@ -98,7 +98,7 @@ def _answer(declared: Sweep, options: command_line.Options, own: argparse.Namesp
     return ANSWERED
 
 
-def _absent(folder: Path, name: str, command: str) -> str:
+def absent(folder: Path, name: str, command: str) -> str:
     """Why there is nothing to answer from, the command that would make it, and what else there is of this sweep."""
     others = sorted(f"{path.parent}" for path in folder.parent.glob(f"{glob.escape(name)}*/{SWEEP}"))
     there = f"; what there is: {', '.join(others)}" if others else ""
@@ -108,7 +108,7 @@ def _absent(folder: Path, name: str, command: str) -> str:
     )
 
 
-def _chosen(levels: dict[str, Finals], ranked: Sequence[str], asked: str | None) -> Finals:
+def chosen(levels: dict[str, Finals], ranked: Sequence[str], asked: str | None) -> Finals:
     """The level that was asked for, or the one that the verdict puts first. Raises QuestionError where there is none."""
     if asked is not None and asked not in levels:
         raise QuestionError(f"--level {asked}: there is no such level; the sweep compares {', '.join(levels)}")
