@@ -70,7 +70,11 @@ def _train(own: argparse.Namespace) -> int:
     answered = _answered(own.folder)
     sweep, script = _asked(answered.question, own.script)
     stored = _recipe(own.recipe or own.folder / NAME, sweep, script, own)
-    weights = _weights(own, answered)
+    weights, split = _weights(own, answered, sweep)
+    if split is not None:
+        # What these weights have learned from must not be what they are judged on.
+        seeds = replace(stored.recipe.seeds, split=split)
+        stored = replace(stored, recipe=replace(stored.recipe, seed=seeds))
     before = () if weights is not None else stored.earlier
     too_late = [one.until for one in before if one.until >= stored.recipe.epochs]
     if too_late:
@@ -133,10 +137,14 @@ def _recipe(path: Path, sweep: Sweep, script: Path, own: argparse.Namespace) -> 
     return stored
 
 
-def _weights(own: argparse.Namespace, answered: Answered) -> Path | None:
-    """The weights to begin from; None from scratch. Raises QuestionError where they are not there."""
+def _weights(own: argparse.Namespace, answered: Answered, sweep: Sweep) -> tuple[Path | None, int | None]:
+    """The weights to begin from, none from scratch, and the seed of the split that they were learned on, where that is known.
+
+    Raises QuestionError where they are not there.
+    """
     if own.begin is None:
-        return None
+        return None, None
+    split = None
     if own.begin != BEST:
         path = Path(own.begin)
     else:
@@ -146,9 +154,10 @@ def _weights(own: argparse.Namespace, answered: Answered) -> Path | None:
             raise QuestionError(f"--from best: no final of {level.label} has a validation value; name a file of weights")
         best = max(known, key=lambda record: goal.sign * record.metrics[f"val/{goal.metric}"])
         path = own.folder / "checkpoints" / best.id / "best.safetensors"
+        split = sweep.final_seeds(best.seed - sweep.seed).split
     if not path.is_file():
         raise QuestionError(f"--from {own.begin}: {path} is not there; leave --from out to train from scratch")
-    return path
+    return path, split
 
 
 def _identity(sweep: Sweep, stored: Stored, weights: Path | None) -> str:

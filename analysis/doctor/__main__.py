@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="the findings as one object, for programs")
     options = parser.parse_args(arguments)
     # Here, so that --help comes at once.
+    from analysis.doctor.cost import waits
     from analysis.doctor.examine import examine
     from analysis.ledger import FolderError, read_ledger, read_question
     from analysis.redact import redact_all
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FolderError as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG
-    findings = examine(question, records)
+    findings = examine(question, records, waits=waits(options.folder))
     looked = sum(record.stage == "final" and not record.status.lost and record.status != "running" for record in records)
     if options.json:
         found = {"sweep": question.sweep, "finals": looked, "findings": [one.to_json() for one in findings]}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -11,11 +13,8 @@ from analysis.doctor import changes
 from analysis.doctor.course import Course, Group
 from analysis.doctor.finding import Disease, Finding, found
 
-WAIT = "data_seconds"
-"""What a row calls the seconds that training waited for batches, a sum since the run began."""
-
 WAITING = 0.25
-"""A share of the training time spent waiting for input that is worth a finding."""
+"""A share of the time spent waiting for input that is worth a finding."""
 
 IDLE = 0.5
 """A device that is busy for less than this share of the time is idle."""
@@ -25,8 +24,8 @@ LEAST = 2.0
 
 
 def slow_input(group: Group) -> Finding | None:
-    """Training waits for batches for a good part of its time."""
-    shares = {course.id: share for course in group.courses if (share := _share(course, WAIT, "seconds")) is not None}
+    """Training waits for batches for a good part of its time, in the runs that were profiled."""
+    shares = group.waits
     sick = [one for one, share in shares.items() if share > WAITING]
     if not sick or len(sick) * 2 <= len(shares) or _seconds(group) < LEAST:
         return None
@@ -36,9 +35,8 @@ def slow_input(group: Group) -> Finding | None:
         Disease.INPUT,
         level=group.label,
         trials=sick,
-        of=group.size,
-        evidence=f"{100 * share:.0f} % of the training time is spent waiting for batches ({len(sick)} of {group.size} finals, "
-        f"{units.seconds(_seconds(group))} of training)",
+        of=len(shares),
+        evidence=f"{100 * share:.0f} % of the time is spent waiting for batches ({len(sick)} of {len(shares)} finals that were profiled)",
         change=f"prefetch.depth {depth:.0f} -> {2 * depth:.0f}" if depth else "prefetch=Prefetch(depth=2)",
         strength=share,
     )
@@ -91,6 +89,18 @@ def _share(course: Course, part: str, whole: str) -> float | None:
     first, last = rows[0], rows[-1]
     spent = last[whole] - first[whole]
     return float((last[part] - first[part]) / spent) if spent > 0 else None
+
+
+def waits(folder: Path) -> dict[str, float]:
+    """The share of the time that each profiled trial waited for its input, by id; a profile that cannot be read is none."""
+    found = {}
+    for path in sorted((folder / "artifacts").glob("*/profile.json")):
+        try:
+            phases = {phase["phase"]: float(phase["share"]) for phase in json.loads(path.read_text())["phases"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        found[path.parent.name] = phases.get("data", 0.0)
+    return found
 
 
 def _seconds(group: Group) -> float:

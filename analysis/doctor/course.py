@@ -76,7 +76,8 @@ class Course:
 class Group:
     """The finals of one level at its tuned point: ``courses`` of those that came to an end, ``diverged`` those that diverged.
 
-    ``settings`` are the recipe's by path, with the point's in them; ``spaces`` what was searched, in words, by path.
+    ``settings`` are the recipe's by path, with the point's in them; ``spaces`` what was searched, in words, by path. ``scores`` are
+    test values, ``waits`` shares of the time in which a run waited for its input, both by id.
     """
 
     question: Question
@@ -86,6 +87,7 @@ class Group:
     courses: Sequence[Course]
     diverged: Sequence[TrialRecord]
     scores: Mapping[str, float]
+    waits: Mapping[str, float]
 
     @property
     def size(self) -> int:

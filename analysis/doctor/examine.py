@@ -28,14 +28,17 @@ RULES: Sequence[tuple[Rule, ...]] = (
 COSTS: Sequence[Rule] = (cost.slow_input, cost.idle_device)
 
 
-def examine(question: Question, records: Sequence[TrialRecord]) -> list[Finding]:
+def examine(
+    question: Question, records: Sequence[TrialRecord], *, waits: Mapping[str, float] | None = None
+) -> list[Finding]:
     """What is wrong with the runs of a sweep, the surest and weightiest first; empty where all is well, or nothing has finished.
 
     Finals at the tuned point are what is judged: a heat that diverges or creeps is how a search learns its range. Of the heats it is
-    only said where many were wasted.
+    only said where many were wasted. ``waits`` are the shares of the time in which trials waited for their input, by id, where they were
+    profiled (``cost.waits`` reads them).
     """
     levels = gather(question, records)
-    findings = [one for level in levels for one in _of_level(_group(question, level), level, records)]
+    findings = [one for level in levels for one in _of_level(_group(question, level, waits or {}), level, records)]
     known = [level for level in levels if level.finished]
     findings = [*_merged(findings, levels), *runs.ends(question, known, records)]
     return sorted(findings, key=lambda one: -one.weight)
@@ -67,7 +70,7 @@ def _without(group: Group, deadly: Finding | None) -> Group:
     return replace(group, courses=left if 2 * len(left) > group.size else [])
 
 
-def _group(question: Question, level: Finals) -> Group:
+def _group(question: Question, level: Finals, waits: Mapping[str, float]) -> Group:
     """A level's finals with its settings."""
     courses = [Course.of(level.finished[seed], question.goal) for seed in sorted(level.finished) if ended(level.finished[seed])]
     courses = [course for course in courses if course.rows]
@@ -79,6 +82,7 @@ def _group(question: Question, level: Finals) -> Group:
         courses=courses,
         diverged=[level.diverged[seed] for seed in sorted(level.diverged)],
         scores=runs.scores(level.finished, level.scores, courses),
+        waits={course.id: waits[course.id] for course in courses if course.id in waits},
     )
 
 

@@ -1,0 +1,254 @@
+"""The winner's recipe and the command that trains it, on sweeps that were run here."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.judge import judge
+from analysis.ledger import read_ledger, read_question
+from analysis.verdict import Verdict
+from sweeps import Sweep, winner_file
+from sweeps.declared import declared
+from sweeps.engine import question
+from sweeps.engine.drive import drive
+from sweeps.engine.machine import Machine
+from sweeps.winner import main
+from trainables.describe import plain
+from trainables.keep import BEST
+from trainables.recipe_file import read, write
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SCRIPT = '''
+import os
+from dataclasses import dataclass
+
+import torch
+
+from sweeps import Random, Sweep, each, log_uniform, main
+from tests.trainables.small import clusters
+from trainables import FP64, SGD, Cosine, Maximise, Recipe, Task
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Net:
+    width: int = 8
+
+    def build(self) -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Linear(2, self.width), torch.nn.Tanh(), torch.nn.Linear(self.width, 3))
+
+
+def accuracy(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The share of points that are told right; interrupts itself where it is asked to."""
+    left = int(os.environ.get("PASSES", "-1"))
+    if left >= 0:
+        if left == 0:
+            raise KeyboardInterrupt
+        os.environ["PASSES"] = str(left - 1)
+    return (output.argmax(1) == target).double()
+
+
+task = Task(name="own", data=clusters, metrics={"accuracy": accuracy}, goal=Maximise("accuracy"), samples=61)
+sweep = Sweep(
+    name="won",
+    task=task,
+    recipe=Recipe(
+        model=Net(width=each(1, 8)),
+        batch_size=16,
+        optimizer=SGD(lr=log_uniform(0.05, 0.5), momentum=0.9),
+        schedule=Cosine(),
+        precision=FP64(),
+        epochs=5,
+    ),
+    search=Random(trials=2),
+    seeds=6,
+)
+
+if __name__ == "__main__":
+    main(sweep)
+'''
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished sweep of a script with a model of its own, and the winner's recipe beside it."""
+    place = tmp_path_factory.mktemp("winner")
+    script = place / "won.py"
+    script.write_text(SCRIPT)
+    sweep, folder = declared(script), place / "runs" / "won"
+    folder.mkdir(parents=True)
+    machine = Machine.here(None)
+    question.store(folder, question.described(sweep, machine, command=shlex.join(["python", str(script), "--lane", "local"])))
+    drive(sweep, folder, lane="local", concurrency=1, machine=machine, followers=[])
+    own: Sweep = importlib.import_module("won").sweep  # the script under its own name, by which its classes are written
+    (said,) = winner_file.conclude(own, folder, verdict(folder))
+    assert said == f"train the winner: python -m sweeps.winner {folder}"
+    return folder
+
+
+def verdict(folder: Path) -> Verdict:
+    return judge(read_question(folder), read_ledger(folder))
+
+
+def asked(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[dict[str, Any], str]:
+    """What a command wrote, and said."""
+    assert main([str(folder), *options]) == 0
+    said = capsys.readouterr().out
+    (place,) = re.findall(r"^numbers: (.*)$", said, re.MULTILINE)
+    return json.loads(Path(place).read_text()) | {"place": Path(place).parent}, " ".join(said.split())
+
+
+def test_the_file_holds_the_leading_level_at_its_tuned_point(folder: Path) -> None:
+    found, level = verdict(folder), winner_file.leading(verdict(folder))
+    assert level is not None
+    text = (folder / winner_file.NAME).read_text()
+    assert text.startswith(f"# The recipe of won that leads: {level.label}, ")
+    assert f"over {level.n} seeds." in text
+    told_apart = all(one.rank_group != level.rank_group for one in found.levels if one is not level)
+    assert ("No level is distinguishably best" in text) is not told_apart
+    recipe = read(folder / winner_file.NAME, modules=["won"]).recipe
+    assert recipe.optimizer.lr == level.point["optimizer.lr"]
+    assert recipe.model.width == level.level["model.width"]  # type: ignore[attr-defined]
+    assert recipe.seeds.init == 7  # no seed that a final had
+
+
+def test_it_trains_to_the_end_and_says_how_that_compares(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result, said = asked(folder, capsys)
+    level = winner_file.leading(verdict(folder))
+    assert level is not None
+    assert result["epochs"] == 5
+    assert result["level"] == dict(level.level)
+    score = result["metrics"]["test/accuracy"]
+    assert f"{level.label}, trained for 5 of 5 epochs: {100 * score:.1f} % test accuracy at epoch {result['best_epoch']}" in said
+    assert f"finals of it reach {winner_file.score(verdict(folder), level)}, from" in said
+    scores = [value for value in level.scores.values() if value is not None]
+    where = "among them" if min(scores) <= score <= max(scores) else "above all" if score > max(scores) else "below all"
+    assert f"so it lies {where}" in said
+    weights = result["place"] / BEST
+    before = weights.stat().st_mtime_ns
+    again, _ = asked(folder, capsys)
+    assert again == result
+    assert weights.stat().st_mtime_ns == before  # nothing was trained twice
+
+
+def test_an_interrupted_run_goes_on_by_the_same_command_to_the_same_end(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PASSES", "7")
+    assert main([str(folder), "--epochs", "9"]) == 3
+    assert "run the same command to go on" in capsys.readouterr().err
+    monkeypatch.delenv("PASSES")
+    (place,) = (path.parent for path in folder.glob("winner/*/last.pt") if not (path.parent / "result.json").exists())
+    begun = (place / "last.pt").stat().st_mtime_ns
+    assert begun > 0
+    result, said = asked(folder, capsys, "--epochs", "9")
+    assert "trained for 9 of 9 epochs" in said
+    assert "finals of it with 5 epochs reach" in said
+    assert result.pop("place") == place
+    moved = place.with_name("undisturbed")
+    place.rename(moved)
+    whole, _ = asked(folder, capsys, "--epochs", "9")
+    whole.pop("place")
+    assert whole == result
+    assert (place / BEST).read_bytes() == (moved / BEST).read_bytes()
+
+
+def test_it_begins_from_the_best_final_on_the_split_of_that_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result, _ = asked(folder, capsys, "--from", "best", "--epochs", "1")
+    level = winner_file.leading(verdict(folder))
+    assert level is not None
+    finals = [one for one in read_ledger(folder) if one.stage == "final" and dict(one.level) == dict(level.level)]
+    best = max(finals, key=lambda one: one.metrics["val/accuracy"])
+    recipe = read(result["place"] / "recipe.yaml", modules=["won"]).recipe
+    assert recipe.seeds.split == best.seed
+    scratch, _ = asked(folder, capsys, "--epochs", "1")
+    assert result["place"] != scratch["place"]
+    assert result["metrics"]["val/loss"] < scratch["metrics"]["val/loss"]
+    named = folder / "checkpoints" / best.id / BEST
+    same, _ = asked(folder, capsys, "--from", str(named), "--epochs", "1")
+    assert same["metrics"] != scratch["metrics"]
+
+
+def test_another_recipe_is_taken_by_its_file(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = read(folder / winner_file.NAME, modules=["won"]).recipe
+    mine = write(tmp_path / "mine.json", replace(recipe, batch_size=8, epochs=2))
+    result, _ = asked(folder, capsys, "--recipe", str(mine))
+    assert result["epochs"] == 2
+    assert plain(read(result["place"] / "recipe.yaml", modules=["won"]).recipe) == plain(replace(recipe, batch_size=8, epochs=2))
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main([*arguments]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert "Traceback" not in said
+    return " ".join(said.split())
+
+
+def test_wrong_questions_are_said(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = str(folder)
+    assert "holds no sweep.json" in refused(capsys, str(tmp_path))
+    assert "is not there; leave --from out" in refused(capsys, where, "--from", "nothing")
+    assert "is not there; the sweep's command writes it" in refused(capsys, where, "--recipe", str(tmp_path / "x.yaml"))
+    assert "which declares the task, is not there" in refused(capsys, where, "--script", str(tmp_path / "x.py"))
+    other = tmp_path / "other.py"
+    other.write_text((folder.parents[1] / "won.py").read_text().replace('name="won"', 'name="lost"'))
+    assert "now asks lost about own, the folder holds won about own" in refused(capsys, where, "--script", str(other))
+    strange = tmp_path / "x.yaml"
+    strange.write_text('format: 1\nrecipe: {class: Recipe, model: {class: "strange:Net"}}\n')
+    assert "strange, which may not be imported" in refused(capsys, where, "--recipe", str(strange))
+    damaged = tmp_path / "best.safetensors"
+    damaged.write_bytes(b"nothing")
+    assert "best.safetensors" in refused(capsys, where, "--from", str(damaged))
+    for options in (["--epochs", "0"], ["--epoch", "1"], []):
+        with pytest.raises(SystemExit) as ended:
+            main([where, *options] if options else [])
+        assert ended.value.code == 2
+    assert "--help lists the options" in capsys.readouterr().err
+
+
+def test_a_recipe_that_cannot_be_written_is_said_and_does_no_harm(folder: Path, tmp_path: Path) -> None:
+    sweep: Sweep = declared(folder.parents[1] / "won.py")
+    hooked = replace(sweep, recipe=replace(sweep.recipe, hooks=(lambda epochs: epochs,)))
+    (said,) = winner_file.conclude(hooked, tmp_path, verdict(folder))
+    assert said.startswith("There is no winner.yaml: hooks.0 is ")
+    assert "made inside a function; write it at the top of a module" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_without_a_final_has_no_winner(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "won"
+    place.mkdir()
+    (place / "sweep.json").write_text((folder / "sweep.json").read_text())
+    assert winner_file.conclude(declared(folder.parents[1] / "won.py"), place, verdict(place)) == []
+    assert "no final has finished yet" in refused(capsys, str(place))
+
+
+@pytest.mark.slow
+def test_the_command_that_a_sweep_prints_works(tmp_path: Path) -> None:
+    script = tmp_path / "won.py"
+    script.write_text(SCRIPT)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+
+    def run(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *words], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    said = run("won.py", "--lane", "local", "--trials", "1")
+    (command,) = re.findall(r"^train the winner: python (.*)$", said, re.MULTILINE)
+    assert "test accuracy at epoch" in run(*shlex.split(command))
+    assert (tmp_path / "runs" / "won" / "winner.yaml").exists()
