@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from analysis.verdict import LevelResult, Verdict
     from trainables import Recipe
     from trainables.course import Segment
+    from trainables.describe import Scalar
 
 NAME = "winner.yaml"
 """The file in the sweep's folder."""
@@ -50,8 +51,8 @@ def trained_by(sweep: Sweep, level: LevelResult) -> tuple[Recipe, list[Segment]]
     seeds = sweep.final_seeds(sweep.seeds + 1)
     workers = sweep.workers(level.point)
 
-    def at(point: object) -> Recipe:
-        recipe = sweep.resolved(point, seeds)  # type: ignore[arg-type]
+    def at(point: Mapping[str, Scalar]) -> Recipe:
+        recipe = sweep.resolved(point, seeds)
         return replace(recipe, batch_size=recipe.effective_batch(workers))
 
     return at(level.point), [Segment(recipe=at(turn["point"]), until=turn["until"]) for turn in level.earlier]

@@ -127,10 +127,18 @@ def _written(value: Any, path: str, said: list[str]) -> str:
             return str(name)
     if "<" in name:
         said.append(f"{path} is {name}, which is made inside a function; write it at the top of a module")
-    elif module is None or _attribute(module, name) is not value:
+    elif module is None or not _there(module, name, value):
         where = "an interactive session" if module is None else module
         said.append(f"{path} is {name} of {where}, which is not found there again; write it at the top of a module")
     return f"{module}:{name}"
+
+
+def _there(module: str, name: str, value: Any) -> bool:
+    """True where a name in a module stands for this value."""
+    try:
+        return _attribute(module, name) is value
+    except ImportError:
+        return False
 
 
 def _value(data: Any, path: str, allowed: Sequence[str], said: list[str]) -> Any:

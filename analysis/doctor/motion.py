@@ -68,7 +68,11 @@ def oscillation(group: Group) -> Finding | None:
     for name, what in (("train", "training"), ("val", "validation")):
         series = {course.id: course.train if name == "train" else course.val for course in group.courses}
         turns = {one: swings(values, SWING[name]) for one, values in series.items()}
-        sick = [one for one, (turned, possible, _) in turns.items() if turned >= max(TURNS, SHARE * possible)]
+        sick = [
+            one
+            for one, (turned, possible, usual) in turns.items()
+            if turned >= max(TURNS, SHARE * possible) and usual > SWING[name]  # else they are spikes
+        ]
         if not sick or len(sick) * 2 <= len(group.courses):
             continue
         counted = sum(turns[one][0] for one in sick)
