@@ -52,7 +52,10 @@ def never(_: object) -> bool:
 
 
 def numbers(trained: Trained) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if name not in (*COSTS, "remark")} for row in trained.history]
+    return [
+        {name: value for name, value in row.items() if name not in (*COSTS, "remark") and not name.startswith("system/")}
+        for row in trained.history
+    ]
 
 
 def flipped(path: Path, at: int) -> None:

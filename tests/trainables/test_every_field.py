@@ -101,7 +101,11 @@ def run_of(settings: Recipe, folder: Path) -> str:
     """All that is told of a run but for what it cost."""
     history = train(ranked, settings, folder=folder, report=lambda _: False).history
     costs = {"seconds", "wall_seconds", "cpu_seconds", "peak_bytes", "time"}
-    return json.dumps([{name: value for name, value in row.items() if name not in costs} for row in history])
+    kept = [
+        {name: value for name, value in row.items() if name not in costs and not name.startswith("system/")}
+        for row in history
+    ]
+    return json.dumps(kept)
 
 
 def kept(settings: Recipe, folder: Path) -> int:  # noqa: ARG001
