@@ -165,6 +165,16 @@ def size(x: float | None) -> str:
     return f"{scaled:.0f} {units[0]}" if abs(scaled) >= 99.5 or units[0] == "B" else f"{scaled:.3g} {units[0]}"
 
 
+def energy(x: float | None) -> str:
+    """Joules in decimal units: ``0.25 J``, ``12 kJ``, ``3.6 MJ``, a kilowatt-hour."""
+    if x is None:
+        return DASH
+    scaled, units = float(x), ["J", "kJ", "MJ", "GJ"]
+    while abs(scaled) >= 999.5 and len(units) > 1:
+        scaled, units = scaled / 1000, units[1:]
+    return f"{scaled:.0f} {units[0]}" if abs(scaled) >= 99.5 else f"{scaled:.3g} {units[0]}"
+
+
 def count(x: float | None) -> str:
     """A whole number with thin grouping: ``12 345``; four digits stand together."""
     if x is None:

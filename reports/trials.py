@@ -42,7 +42,13 @@ def head(records: Sequence[TrialRecord], goal: Goal) -> list[tuple[str, str]]:
     points = [(units.name(path), path) for path in point_paths(records)]
     metric = goal.metric
     fixed = [("validation", f"val/{metric} at the chosen epoch"), ("test", f"test/{metric} at the chosen epoch")]
-    return [("seed", "seed"), *points, *fixed, ("epochs", "epochs trained"), ("time", "training seconds")]
+    costs = [
+        ("time", "seconds of training and validation"),
+        ("memory", "peak bytes: of the device on a GPU, else of the process; the most that one worker held"),
+    ]
+    if _energy(records):
+        costs.append(("energy", "joules by the counters of all devices, in training and validation"))
+    return [("seed", "seed"), *points, *fixed, ("epochs", "epochs trained"), *costs]
 
 
 def point_paths(records: Sequence[TrialRecord]) -> list[str]:
@@ -56,7 +62,8 @@ def point_paths(records: Sequence[TrialRecord]) -> list[str]:
 def rows(records: Sequence[TrialRecord], goal: Goal, labels: Labels) -> list[TrialRow]:
     """A row for each trial, in the order of the ledger."""
     paths = point_paths(records)
-    return [_row(record, paths, goal, labels) for record in records]
+    energy = _energy(records)
+    return [_row(record, paths, goal, labels, energy=energy) for record in records]
 
 
 def lost(records: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -64,7 +71,12 @@ def lost(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     return [record for record in records if record.status.lost or record.status is Status.DIVERGED]
 
 
-def _row(record: TrialRecord, paths: Sequence[str], goal: Goal, labels: Labels) -> TrialRow:
+def _energy(records: Sequence[TrialRecord]) -> bool:
+    """Whether the energy of any of them is known."""
+    return any(record.cost.joules is not None for record in records)
+
+
+def _row(record: TrialRecord, paths: Sequence[str], goal: Goal, labels: Labels, *, energy: bool) -> TrialRow:
     metric = goal.metric
     # A heat is chosen on validation; its test value would only invite choosing again.
     test = record.metrics.get(f"test/{metric}") if record.stage is Stage.FINAL else None
@@ -82,6 +94,9 @@ def _row(record: TrialRecord, paths: Sequence[str], goal: Goal, labels: Labels) 
     cells.append(_number(test, units.value(test, metric)))
     cells.append(_number(record.epochs, str(record.epochs)))
     cells.append(_number(record.cost.seconds, units.seconds(record.cost.seconds)))
+    cells.append(_number(record.cost.peak_bytes, units.size(record.cost.peak_bytes)))
+    if energy:
+        cells.append(_number(record.cost.joules, units.energy(record.cost.joules)))
     return TrialRow(
         id=record.id,
         label=label,

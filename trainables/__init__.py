@@ -28,6 +28,7 @@ from trainables.noise import GradientNoise
 from trainables.optimizers import LAMB, SGD, Adam, AdamW, RAdam, RMSprop
 from trainables.plan import Plan
 from trainables.precision import BF16, FP16, FP32, FP64, TF32, PureBF16
+from trainables.profiler import Profile, profile
 from trainables.recipe import PerWorker, Recipe
 from trainables.scaling import LinearScaling, SquareRootScaling
 from trainables.schedules import Constant, Cosine, Exponential, OneCycle, Plateau, Step, WarmRestarts
@@ -89,6 +90,7 @@ __all__ = [
     "Plan",
     "Plateau",
     "Prefetch",
+    "Profile",
     "PureBF16",
     "Quantile",
     "RAdam",
@@ -111,4 +113,5 @@ __all__ = [
     "WithinEpoch",
     "absolute_error",
     "accuracy",
+    "profile",
 ]

@@ -217,6 +217,7 @@ class Race:
                 seconds=last.get("wall_seconds"),
                 cpu_seconds=last.get("cpu_seconds"),
                 gpu_seconds=last.get("gpu_seconds"),
+                joules=last.get("joules"),
                 peak_bytes=last.get("peak_bytes"),
             ),
             lane=self.lane,

@@ -280,3 +280,27 @@ def _named(device: torch.device) -> str:
         return str(torch.cuda.get_device_name(device))
     threads = torch.get_num_threads()
     return f"{device.type.upper()}, {threads} thread{'' if threads == 1 else 's'}"
+
+
+@final
+class Untimed:
+    """No profiler: everything is handed on as it is."""
+
+    def around(self, inner: Through) -> Through:
+        """The transform itself."""
+        return inner
+
+    def validated(self, epochs: Iterator[Epoch]) -> Iterator[Epoch]:
+        """The epochs themselves."""
+        return epochs
+
+    def handed_over(self, epochs: Iterator[Epoch]) -> Iterator[Epoch]:
+        """The epochs themselves."""
+        return epochs
+
+    def whole(self, epochs: Generator[Epoch]) -> Generator[Epoch]:
+        """The epochs themselves."""
+        return epochs
+
+    def profiled(self, _: World) -> None:
+        """Nothing was timed."""
