@@ -30,6 +30,8 @@ Phases = Mapping[str, tuple[float, float]]
 
 QUANTILES = ("mean", "least", "p50", "p95", "p99", "greatest")
 
+UNITS = (("s", 1.0), ("ms", 1e3), ("µs", 1e6))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProfileRow:
@@ -59,20 +61,16 @@ def table(title: str, found: Mapping[str, Any]) -> Table:
     """One profile, 80 columns wide: shares, sums, and what a single time took."""
     from rich.table import Table
 
-    phases = found["phases"]
-    unit, scale = ("ms", 1e3) if max(phase["p50"] for phase in phases) >= 1e-3 else ("µs", 1e6)
-    shown = Table(
-        title=f"{title} on {found['device']}, a time in {unit}", title_justify="left", box=None, padding=(0, 1, 0, 0),
-        header_style="dim",
-    )
+    title = f"{title} on {found['device']}"
+    shown = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="dim")
     for name in ("", "share", "in all", "times", "mean", "min", "p50", "p95", "p99", "max"):
         shown.add_column(name, justify="right" if name else "left", no_wrap=True)
-    for phase in phases:
-        single = [_three(scale * phase[name]) for name in QUANTILES]
+    for phase in found["phases"]:
+        single = [_brief(phase[name]) for name in QUANTILES]
         # What is left over is many things.
         own = [""] * 7 if phase["phase"] == "other" else [units.count(phase["count"]), *single]
-        shown.add_row(phase["phase"], _percent(phase["share"]), units.seconds(phase["total"]), *own)
-    shown.add_row("whole", "100 %", units.seconds(found["seconds"]), style="bold")
+        shown.add_row(phase["phase"], _percent(phase["share"]), _brief(phase["total"]), *own)
+    shown.add_row("whole", "100 %", _brief(found["seconds"]), style="bold")
     return shown
 
 
@@ -84,11 +82,11 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"{units.count(found['steps'])} steps of {which}{warm}"
     if found["workers"] > 1:
         spread = [
-            f"{phase['phase']} {_three(1e3 * phase['workers'][0])} to {_three(1e3 * phase['workers'][1])}"
+            f"{phase['phase']} {_brief(phase['workers'][0])} to {_brief(phase['workers'][1])}"
             for phase in found["phases"]
             if phase["workers"] is not None and phase["phase"] != "other"
         ]
-        yield f"the first of {found['workers']} workers; means of all, in ms: {', '.join(spread)}"
+        yield f"the first of {found['workers']} workers; means of all: {', '.join(spread)}"
     if found.get("trace") is not None:
         first, last = found["traced"]
         yield f"trace of steps {first} to {last}: {found['trace']} (open it in ui.perfetto.dev)"
@@ -168,12 +166,8 @@ def _percent(share: float) -> str:
     return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
 
 
-def _three(value: float) -> str:
-    """Three digits, without a power of ten."""
-    if value >= 99.95:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}" if value >= 0.0995 else f"{value:.3f}"
-
-
 def _brief(seconds: float) -> str:
-    return f"{_three(1e6 * seconds)} µs" if seconds < 1e-3 else f"{_three(1e3 * seconds)} ms" if seconds < 1 else units.seconds(seconds)
+    """A time in six characters: ``9.9 µs``, ``123 ms``, ``2.7 s``."""
+    unit, scale = next((pair for pair in UNITS if seconds * pair[1] >= 0.9995), UNITS[-1])
+    value = seconds * scale
+    return f"{value:.1f} {unit}" if value < 9.95 else f"{value:.0f} {unit}"
