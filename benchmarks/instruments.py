@@ -4,8 +4,8 @@
 
 Epochs take turns with plain ones on one thread; a cost is the CPU time of an epoch over that of a plain epoch right before it.
 ``again`` is the plain one once more, and shows how far chance goes. The device is a stand-in that answers at once: a driver's own
-time comes on top, and is the driver's. What a row says of memory and CPU is in every run, the plain one too: its cost is measured by
-itself, over that of the shortest epoch here.
+time comes on top, and is the driver's. What a row says of memory and CPU is in every run, the plain one too: its cost is measured
+by itself, over that of the shortest epoch here.
 """
 
 from __future__ import annotations
@@ -176,7 +176,9 @@ def _show(result: Mapping[str, Any]) -> None:
             table.add_row(name, cell(entry["ratio"]), f"{entry['more_microseconds_per_step']['median']:.1f}")
         console.print(table)
     share = result["row_over_shortest_epoch"]
-    console.print(f"a row's figures: {result['row_cpu_microseconds']:.0f} µs, {share:.2%} of the shortest epoch", highlight=False)
+    console.print(
+        f"a row's figures: {result['row_cpu_microseconds']:.0f} µs, {share:.2%} of the shortest epoch", highlight=False
+    )
     console.print(under(result["machine"], result["versions"]), highlight=False)
 
 

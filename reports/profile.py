@@ -101,7 +101,9 @@ def section(folder: Path, records: Sequence[TrialRecord], labels: Labels) -> Pro
             if record.stage is stage and record.id in found:
                 by_level.setdefault(labels.label(record.level), []).append(found[record.id])
         if by_level:
-            shown = [name for name in PHASES if any(_share(one, name) for all_of in by_level.values() for one in all_of)]
+            shown = [
+                name for name in PHASES if any(_share(one, name) for all_of in by_level.values() for one in all_of)
+            ]
             rows = [_row(label, labels, all_of, shown) for label, all_of in by_level.items()]
             rows.sort(key=lambda row: labels.place(row.label))
             columns = [(name, _key(name)) for name in shown]
@@ -150,10 +152,14 @@ def _bar(names: Sequence[str], shares: Sequence[float]) -> Markup:
     parts, at = [], 0.0
     for name, share in zip(names, shares, strict=True):
         width = 100 * share
-        parts.append(f'<rect x="{at:.2f}" width="{max(0.0, width - 0.3):.2f}" height="10" fill="{COLOURS[name].light}"/>')
+        parts.append(
+            f'<rect x="{at:.2f}" width="{max(0.0, width - 0.3):.2f}" height="10" fill="{COLOURS[name].light}"/>'
+        )
         at += width
     drawn = "".join(parts)
-    return Markup(f'<svg class="shares" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">{drawn}</svg>')
+    return Markup(
+        f'<svg class="shares" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">{drawn}</svg>'
+    )
 
 
 def _key(name: str) -> Markup:

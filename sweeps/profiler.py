@@ -49,9 +49,13 @@ def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace
         raise QuestionError(f"--steps {own.steps[0]}-{own.steps[1]} are those of a trace; name its file by --trace")
     levels = instrument.configurations(sweep, own.level)
     if own.trace is not None and len(levels) > 1:
-        raise QuestionError(f"--trace is of one level; name it by --level: {', '.join(level.label for level in levels)}")
+        raise QuestionError(
+            f"--trace is of one level; name it by --level: {', '.join(level.label for level in levels)}"
+        )
     if own.trace is not None and not own.trace.parent.is_dir():
-        raise QuestionError(f"--trace {own.trace}: there is no folder {own.trace.parent}; make it, or name another file")
+        raise QuestionError(
+            f"--trace {own.trace}: there is no folder {own.trace.parent}; make it, or name another file"
+        )
     place, where = instrument.folder(options, sweep, own.out), instrument.device(sweep)
     splits = sweep.task.load(levels[0].recipe.seeds.split)
     console = Console()
@@ -76,7 +80,10 @@ def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace
         console.print()
     instrument.store(place / NUMBERS, {name: each.to_json() for name, each in found.items()})
     if any(level.workers > 1 for level in levels):
-        console.print("By one worker, with the whole batch; Sweep(profile=Profile()) times all workers of a trial.", highlight=False)
+        console.print(
+            "By one worker, with the whole batch; Sweep(profile=Profile()) times all workers.",
+            highlight=False,
+        )
     if words := instrument.held_words(levels):
         console.print(words, highlight=False, soft_wrap=True)
     print(f"numbers: {place / NUMBERS}")
@@ -97,7 +104,9 @@ def _settings(level: instrument.Configuration, splits: Splits, own: argparse.Nam
 
 def _parser() -> argparse.ArgumentParser:
     parser = instrument.parser("profiler", __doc__)
-    parser.add_argument("--trace", type=Path, metavar="FILE", help="write torch's trace of some steps of one level here")
+    parser.add_argument(
+        "--trace", type=Path, metavar="FILE", help="write torch's trace of some steps of one level here"
+    )
     parser.add_argument(
         "--steps", type=_steps, metavar="N-M", help=f"first and last step of the trace ({STEPS} in the second epoch)"
     )
@@ -108,7 +117,9 @@ def _parser() -> argparse.ArgumentParser:
 def _steps(text: str) -> tuple[int, int]:
     matched = re.fullmatch(r"(\d+)-(\d+)", text)
     if matched is None or not 1 <= int(matched[1]) <= int(matched[2]):
-        raise argparse.ArgumentTypeError(f"{text!r} is not two steps, the first from 1 and the last not before it, such as 10-14")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not two steps, the first from 1 and the last not before it, such as 10-14"
+        )
     return int(matched[1]), int(matched[2])
 
 

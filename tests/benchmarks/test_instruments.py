@@ -33,6 +33,8 @@ def test_the_smallest_run() -> None:
 def test_every_way_trains_the_same() -> None:
     work = replace(WORKS[0], steps=4)
     told = task(work)
-    losses = {name: [epoch.metrics["train/loss"] for epoch in way(told, plainly(work, 2))] for name, way in WAYS.items()}
+    losses = {
+        name: [epoch.metrics["train/loss"] for epoch in way(told, plainly(work, 2))] for name, way in WAYS.items()
+    }
     assert losses["profiled"] == losses["watched"] == losses["again"]
     assert len(losses["again"]) == 2

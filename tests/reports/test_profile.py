@@ -45,7 +45,14 @@ def planted(**changes: Any) -> dict[str, Any]:
         }
         for name, (share, call) in SHARES.items()
     ]
-    found = {"device": "NVIDIA H200", "workers": 1, "epochs": [2, 3], "steps": 12_345, "seconds": 1000.0, "phases": phases}
+    found = {
+        "device": "NVIDIA H200",
+        "workers": 1,
+        "epochs": [2, 3],
+        "steps": 12_345,
+        "seconds": 1000.0,
+        "phases": phases,
+    }
     return {**found, "trace": None, "traced": None, **changes}
 
 
@@ -75,7 +82,15 @@ def test_the_table_fits_eighty_columns_whole() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(3e-7, "0.3 µs"), (9.94e-6, "9.9 µs"), (9.96e-6, "10 µs"), (9.9949e-4, "999 µs"), (9.996e-4, "1.0 ms"), (0.9996, "1.0 s"), (4321.0, "4321 s")],
+    [
+        (3e-7, "0.3 µs"),
+        (9.94e-6, "9.9 µs"),
+        (9.96e-6, "10 µs"),
+        (9.9949e-4, "999 µs"),
+        (9.996e-4, "1.0 ms"),
+        (0.9996, "1.0 s"),
+        (4321.0, "4321 s"),
+    ],
 )
 def test_a_time_says_its_unit(seconds: float, said: str) -> None:
     found = planted(seconds=seconds)

@@ -81,7 +81,13 @@ def test_the_command_times_every_level(tmp_path: Path, capsys: pytest.CaptureFix
         assert words in said
     numbers = json.loads((tmp_path / "runs" / "instruments" / "timed" / "profile.json").read_text())
     assert list(numbers) == ["16", "32"]
-    assert {phase["phase"] for phase in numbers["16"]["phases"]} >= {"data", "forward", "backward", "optimizer", "checkpoint"}
+    assert {phase["phase"] for phase in numbers["16"]["phases"]} >= {
+        "data",
+        "forward",
+        "backward",
+        "optimizer",
+        "checkpoint",
+    }
     assert [path.name for path in (tmp_path / "runs").rglob("*")] == ["instruments", "timed", "profile.json"]
 
 
@@ -123,6 +129,6 @@ def test_steps_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str],
 
 
 def test_no_command_is_named_as_a_module_of_python_s_own() -> None:
-    """A script's folder comes first where Python looks: with a ``profile.py`` in it ``cProfile``, which torch imports, would break."""
+    """A script's folder comes first where Python looks: a ``profile.py`` in it would break ``cProfile``, which torch imports."""
     folder = Path(__file__).resolve().parents[2] / "sweeps"
     assert not {path.stem for path in folder.glob("*.py")} & sys.stdlib_module_names - {"__init__"}

@@ -64,7 +64,7 @@ class Device:
 
     def now(self) -> torch.cuda.Event:
         """An event in the stream that computes."""
-        event = torch.cuda.Event(enable_timing=True)
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self._device))
         return event
 
@@ -74,7 +74,7 @@ class Device:
 
     def readable(self, mark: torch.cuda.Event) -> bool:
         """Whether the device has come there."""
-        return bool(mark.query())
+        return bool(mark.query())  # type: ignore[no-untyped-call]
 
     def settle(self) -> None:
         """Wait for the device."""

@@ -39,16 +39,18 @@ def profile(
 ) -> Profiled:
     """Train for so many epochs, checkpoints included, and say where the time went; nothing is left behind but the ``trace``.
 
-    Checkpoints are written into a folder of their own below ``place`` (None: where temporary files lie, which may be faster than the
-    disk that a sweep writes to). The trace goes where ``trace`` says, and ``settings`` name its steps. Raises ConflictError when
-    task, recipe or settings cannot be followed.
+    Checkpoints are written into a folder of their own below ``place`` (None: where temporary files lie, which may be faster than
+    the disk that a sweep writes to). The trace goes where ``trace`` says, and ``settings`` name its steps. Raises ConflictError
+    when task, recipe or settings cannot be followed.
     """
     from trainables.train import train
 
     settings = settings or Profile()
     conflicts = list(settings.conflicts())
     if settings.trace is not None and trace is None:
-        conflicts.append(f"Profile trace {settings.trace}: there is no file to write it to; name one by trace=Path(...)")
+        conflicts.append(
+            f"Profile trace {settings.trace}: there is no file to write it to; name one by trace=Path(...)"
+        )
     if conflicts:
         raise ConflictError("profile", conflicts)
     with tempfile.TemporaryDirectory(dir=place, prefix="profile-") as folder:

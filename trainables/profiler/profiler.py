@@ -34,9 +34,9 @@ class Profiler:
 
     ``data`` is the wait for a batch, augmentation and copy to the device included; ``forward`` the model and its loss,
     ``backward`` the gradients, over the workers too, both for each micro-batch; ``optimizer`` what is done with them: unscaling,
-    clipping, noise, schedule, step, average. ``validation`` is everything from the last step to the epoch's figures, and looks within
-    it; ``checkpoint`` what the run waits for its state to be copied; ``other`` what lies between. All of it together is the time from
-    asking for an epoch until it is there, without a gap.
+    clipping, noise, schedule, step, average. ``validation`` is everything from the last step to the epoch's figures, and looks
+    within it; ``checkpoint`` what the run waits for its state to be copied; ``other`` what lies between. All of it together is the
+    time from asking for an epoch until it is there, without a gap.
 
     While an epoch's batches are trained on, the run's scaler and its optimizer's ``zero_grad`` are stood in for; before and after,
     and in a run without a profiler, nothing is. No hook is put on the module, so what is compiled stays so. The first epoch of
@@ -170,12 +170,12 @@ class Profiler:
         """Stand between the loop and what it calls in each step, and go again."""
         scaler, optimizer = run.scaler, run.optimizer
         run.scaler = Marking(scaler, self)
-        optimizer.zero_grad = _then(optimizer.zero_grad, self._zeroed)  # type: ignore[method-assign]
+        optimizer.zero_grad = _then(optimizer.zero_grad, self._zeroed)  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:
             run.scaler = scaler
-            del optimizer.zero_grad  # type: ignore[method-assign]
+            del optimizer.zero_grad
 
     def _fetched(self, run: Run, batches: Iterator[Tensors]) -> Iterator[Tensors]:
         """The batches themselves, before anything else has had them."""
@@ -244,7 +244,7 @@ class Marking:
         told = self._profiler.backward_has_ended
 
         def backward() -> None:
-            del scaled.backward  # type: ignore[method-assign] # or the tensor would hold itself
+            del scaled.backward  # or the tensor would hold itself
             try:
                 scaled.backward()  # type: ignore[no-untyped-call]
             finally:

@@ -112,6 +112,6 @@ def timings(durations: Mapping[str, Durations], means: list[Mapping[str, float]]
     for phase in PHASES:
         if phase in durations:
             theirs = [worker[phase] for worker in means if phase in worker]
-            spread = (min(theirs), max(theirs)) if len(means) > 1 else None
+            spread = (min(theirs), max(theirs)) if len(means) > 1 and theirs else None
             found.append(durations[phase].timing(phase, whole, spread))
     return tuple(found)

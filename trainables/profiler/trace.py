@@ -11,8 +11,8 @@ from torch.profiler import ProfilerActivity, profile, record_function
 class Trace:
     """Watches steps ``first`` to ``last``, counted from 1, and writes them to ``path`` for Chrome's viewer; ``.gz`` packs it.
 
-    The phases of a step are marked in it by their names. A run that ends before its last step leaves what there is, and one that ends
-    before the first leaves nothing; ``written`` are the steps that were.
+    The phases of a step are marked in it by their names. A run that ends before its last step leaves what there is, and one that
+    ends before the first leaves nothing; ``written`` are the steps that were.
     """
 
     def __init__(self, first: int, last: int, path: Path, device: torch.device) -> None:
@@ -44,7 +44,7 @@ class Trace:
             self._range.__exit__(None, None, None)
         self._range = record_function(phase) if phase is not None else None
         if self._range is not None:
-            self._range.__enter__()
+            self._range.__enter__()  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         """Write what has been watched; nothing where that is done, or was not begun."""

@@ -31,8 +31,8 @@ TEMPERATURE = 0
 class Address:
     """How a device of torch is found again by another library.
 
-    ``uuid`` is without prefix, ``bus`` its place there (``00000000:3B:00.0``), ``visible`` its entry in ``CUDA_VISIBLE_DEVICES``: where
-    that is a number, it counts in the order of the bus only ``by_bus``.
+    ``uuid`` is without prefix, ``bus`` its place there (``00000000:3B:00.0``), ``visible`` its entry in ``CUDA_VISIBLE_DEVICES``:
+    where that is a number, it counts in the order of the bus only ``by_bus``.
     """
 
     uuid: str | None = None
@@ -52,7 +52,7 @@ class Address:
         entries = [entry.strip() for entry in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
         return cls(
             uuid=str(uuid) if uuid is not None else None,
-            bus="{:08X}:{:02X}:{:02X}.0".format(*place) if None not in place else None,
+            bus=_bus(*place),
             visible=entries[index] if index < len(entries) and entries[index] else None,
             by_bus=os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID",
         )
@@ -142,6 +142,13 @@ def gpu_of(device: torch.device) -> Gpu | None:
         return None
     nvml = library()
     return Gpu.found(nvml, Address.of(device)) if nvml is not None else None
+
+
+def _bus(domain: int | None, bus: int | None, device: int | None) -> str | None:
+    """A place on the bus as the library writes it; None from a torch that does not tell it."""
+    if domain is None or bus is None or device is None:
+        return None
+    return f"{domain:08X}:{bus:02X}:{device:02X}.0"
 
 
 def _ways(nvml: Library, address: Address) -> Iterator[tuple[str, object]]:

@@ -70,7 +70,7 @@ class Meter:
         return used
 
     def throttled(self) -> str | None:
-        """Why the device's clocks were held down in the time of the last ``used``; None where they were not, or nothing is known."""
+        """Why the device's clocks were held down in the time of the last ``used``; None where they were not, or unknown."""
         return ", ".join(sorted(self._reasons)) or None
 
     def _of_process(self, wall: float) -> dict[str, float]:

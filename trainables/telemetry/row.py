@@ -45,7 +45,9 @@ def costs(run: Run, meter: Meter) -> dict[str, Any]:
             if name in found:
                 found[name] += before.get(name, 0.0)
         found["peak_bytes"] = max(found.get("peak_bytes", 0), before.get("peak_bytes", 0)) or None
-    whole = {name: int(value) if name.endswith("_bytes") else value for name, value in found.items() if value is not None}
+    whole = {
+        name: int(value) if name.endswith("_bytes") else value for name, value in found.items() if value is not None
+    }
     throttled = meter.throttled()
     return whole | ({"throttled": throttled} if throttled is not None else {})
 

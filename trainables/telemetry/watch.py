@@ -80,4 +80,6 @@ class Seen:
         """By the names of a history's row: memory and temperature at their most, the others in the mean."""
         most = {f"system/gpu_{name}": self._most[name] for name in ("held_bytes", "celsius") if name in self._most}
         means = ("percent", "watts", "throttled_percent")
-        return most | {f"system/gpu_{name}": self._sums[name] / self._counts[name] for name in means if name in self._sums}
+        return most | {
+            f"system/gpu_{name}": self._sums[name] / self._counts[name] for name in means if name in self._sums
+        }

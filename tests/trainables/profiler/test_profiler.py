@@ -244,7 +244,9 @@ def test_off_means_that_nothing_is_there(tmp_path: Path, asked: Profile | None) 
 
 
 @pytest.mark.parametrize(
-    ("steps", "traced"), [((5, 6), (5, 6)), ((11, 99), (11, 12)), ((100, 101), None)], ids=["some", "to the end", "none"]
+    ("steps", "traced"),
+    [((5, 6), (5, 6)), ((11, 99), (11, 12)), ((100, 101), None)],
+    ids=["some", "to the end", "none"],
 )
 def test_torch_s_own_trace_of_some_steps(
     tmp_path: Path, steps: tuple[int, int], traced: tuple[int, int] | None

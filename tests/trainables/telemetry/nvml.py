@@ -13,15 +13,15 @@ class NvmlError(Exception):
     """What every exception of the library is."""
 
 
-class NotSupported(NvmlError):
+class NotSupportedError(NvmlError):
     """This device does not know the answer."""
 
 
-class NotFound(NvmlError):
+class NotFoundError(NvmlError):
     """There is no such device."""
 
 
-class LibraryNotFound(NvmlError):
+class LibraryNotFoundError(NvmlError):
     """There is no driver."""
 
 
@@ -66,7 +66,7 @@ class Nvml:
             if isinstance(first, Card):
                 unsupported = (*first.unsupported, *(MIG if first.uuid.startswith("MIG-") else ()))
                 if any(part in name for part in unsupported):
-                    raise NotSupported(3)
+                    raise NotSupportedError(3)
             return answer(self, *arguments)
 
         return call
@@ -78,7 +78,7 @@ class Nvml:
 
 def _init(nvml: Nvml) -> None:
     if not nvml.driver:
-        raise LibraryNotFound(12)
+        raise LibraryNotFoundError(12)
 
 
 def _by_uuid(nvml: Nvml, uuid: str) -> Card:
@@ -100,7 +100,7 @@ def _instance(_: Nvml, card: Card, place: int) -> Card:
 def _only(found: Iterable[Card]) -> Card:
     for card in found:
         return card
-    raise NotFound(6)
+    raise NotFoundError(6)
 
 
 def _mode(_: Nvml, card: Card) -> list[int]:
@@ -118,7 +118,9 @@ _ANSWERS: dict[str, Callable[..., Any]] = {
     "nvmlDeviceGetMigMode": _mode,
     "nvmlDeviceGetMaxMigDeviceCount": lambda _, card: 7 if card.instances else 0,
     "nvmlDeviceGetMigDeviceHandleByIndex": _instance,
-    "nvmlDeviceGetMemoryInfo": lambda _, card: SimpleNamespace(total=80 * 10**9, free=80 * 10**9 - card.used, used=card.used),
+    "nvmlDeviceGetMemoryInfo": lambda _, card: SimpleNamespace(
+        total=80 * 10**9, free=80 * 10**9 - card.used, used=card.used
+    ),
     "nvmlDeviceGetUtilizationRates": lambda _, card: SimpleNamespace(gpu=card.gpu, memory=41),
     "nvmlDeviceGetPowerUsage": lambda _, card: card.milliwatts,
     "nvmlDeviceGetTotalEnergyConsumption": lambda _, card: next(card.energy),

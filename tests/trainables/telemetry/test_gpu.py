@@ -11,7 +11,10 @@ import torch
 from tests.trainables.telemetry.nvml import Card, Nvml
 from trainables.telemetry.gpu import Address, Gpu, gpu_of, library
 
-FIRST, SECOND = Card(uuid="GPU-aaaa", bus="00000000:3B:00.0", used=1), Card(uuid="GPU-bbbb", bus="00000000:AF:00.0", used=2)
+FIRST, SECOND = (
+    Card(uuid="GPU-aaaa", bus="00000000:3B:00.0", used=1),
+    Card(uuid="GPU-bbbb", bus="00000000:AF:00.0", used=2),
+)
 
 
 def held(nvml: Nvml, address: Address) -> int | None:

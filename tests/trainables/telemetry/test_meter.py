@@ -142,9 +142,7 @@ def test_a_phase_within_another_has_its_time_to_itself(monkeypatch: pytest.Monke
         nonlocal now
         now += seconds
 
-    monkeypatch.setattr(
-        f"{METER}.time", SimpleNamespace(perf_counter=lambda: now, process_time=lambda: now / 2)
-    )
+    monkeypatch.setattr(f"{METER}.time", SimpleNamespace(perf_counter=lambda: now, process_time=lambda: now / 2))
     meter = Meter(torch.device("cpu"))
     with meter.phase("train"):
         passes(5.0)
@@ -190,4 +188,6 @@ def test_energy_of_several_workers_is_the_sum_over_their_devices() -> None:
     first, second = together(2, several)
     assert [row["joules"] for row in first] == [1.0, 2.0, None]
     assert first == second
-    assert all(math.isfinite(row["system/cpu_percent"]) and row["system/rss_bytes"] <= row["peak_bytes"] for row in first)
+    assert all(
+        math.isfinite(row["system/cpu_percent"]) and row["system/rss_bytes"] <= row["peak_bytes"] for row in first
+    )

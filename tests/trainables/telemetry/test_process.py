@@ -89,7 +89,10 @@ def test_the_control_group_that_bounds(
     ("files", "most"),
     [
         ({"proc/self/cgroup": "0::/a", "cgroups/a/cpu.max": "50000 100000", "cgroups/cpu.max": "max 100000"}, 0.5),
-        ({"proc/self/cgroup": "0::/a/b", "cgroups/a/b/cpu.max": "max 100000", "cgroups/a/cpu.max": "25000 100000"}, 0.25),
+        (
+            {"proc/self/cgroup": "0::/a/b", "cgroups/a/b/cpu.max": "max 100000", "cgroups/a/cpu.max": "25000 100000"},
+            0.25,
+        ),
         (
             {
                 "proc/self/cgroup": "5:cpu,cpuacct:/a",
@@ -99,7 +102,11 @@ def test_the_control_group_that_bounds(
             0.75,
         ),
         (
-            {"proc/self/cgroup": "5:cpu:/a", "cgroups/cpu/a/cpu.cfs_quota_us": -1, "cgroups/cpu/a/cpu.cfs_period_us": 100000},
+            {
+                "proc/self/cgroup": "5:cpu:/a",
+                "cgroups/cpu/a/cpu.cfs_quota_us": -1,
+                "cgroups/cpu/a/cpu.cfs_period_us": 100000,
+            },
             None,
         ),
     ],
