@@ -319,7 +319,6 @@ def test_a_cluster_refuses_once_it_is_joined_and_leaves_every_folder_as_it_was(t
         (["--task", "trainables:Recipe"], "not a Task"),
         (["--data", "x.csv"], "add --task trainables.tasks:table"),
         (["--task", "trainables.tasks:table", "--data", "nowhere.csv"], "nowhere.csv does not exist"),
-        (["--epochs", "1"], "grace 2 must lie between 1 and the recipe's 1 epochs"),
         (["--tracking-uri", "http://127.0.0.1:9"], "127.0.0.1:9"),
         (["--tracking-uri", "sqlite:////dev/null/mlflow.db"], "/dev/null"),
         (["--tracking-uri", "gopher://x"], "gopher"),

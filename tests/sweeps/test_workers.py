@@ -88,9 +88,9 @@ def test_all_lanes_give_the_same_losses(tmp_path: Path) -> None:
         assert records[record.id].lane == lane.split()[0]
 
 
-def troubled(place: Path, *troubles: str, dropout: float = 0.2, **changes: Any) -> Sweep:
+def troubled(place: Path, *troubles: str, rank: int = 1, dropout: float = 0.2, **changes: Any) -> Sweep:
     recipe = Recipe(
-        model=each(*(Net(place=str(place), trouble=trouble, dropout=dropout) for trouble in troubles)),
+        model=each(*(Net(place=str(place), trouble=trouble, rank=rank, dropout=dropout) for trouble in troubles)),
         batch_size=16,
         optimizer=SGD(lr=0.1, momentum=0.9),
         epochs=4,
@@ -161,7 +161,7 @@ def test_asha_stops_a_crews_trials_where_it_cuts_them(tmp_path: Path) -> None:
 def test_two_crews_of_one_work_side_by_side(tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
-    sweep = troubled(place, "none", dropout=0.0, seeds=12)
+    sweep = troubled(place, "company", rank=0, dropout=0.0, seeds=4)
     records = raced(sweep, tmp_path / "a", "crew", concurrency=2)
     processes = len([*place.iterdir()])
     alone = raced(sweep, tmp_path / "b", "local")
@@ -178,13 +178,14 @@ def test_a_trial_that_is_slow_to_end_costs_no_other(tmp_path: Path) -> None:
         batch_size=16,
         optimizer=SGD(lr=log_uniform(1e-6, 1.0)),
         precision=FP64(),
-        epochs=3,
+        epochs=6,
         hooks=(slow_to_end,),
     )
-    sweep = small(recipe=recipe, search=Random(trials=4), early_stop=ASHA(grace=1, factor=3), seeds=1)
+    sweep = small(
+        recipe=recipe, search=Random(trials=2), early_stop=ASHA(grace=2, factor=2), seeds=1, seed=SEED_OF_A_STOP
+    )
     records = raced(sweep, tmp_path / "a", "solo")
-    assert Counter(record.stage for record in records.values()) == {Stage.HEAT: 4, Stage.FINAL: 1}
-    assert {record.status for record in records.values()} == {Status.STOPPED, Status.COMPLETED}
+    assert Counter(record.status for record in records.values()) == {Status.STOPPED: 1, Status.COMPLETED: 2}
     assert any("its process died" in (record.reason or "") for record in records.values())
 
 

@@ -24,7 +24,7 @@ STEP = 6
 class Net:
     """A small network with dropout. ``trouble`` comes in worker ``rank``: ``kill`` and ``raise`` once, ``always`` each time.
 
-    ``poison`` leaves torch's and Python's global state otherwise than it was. Every process that builds it is noted in ``place``.
+    ``company`` waits until two processes have built one. ``poison`` leaves torch's and Python's global state otherwise than it was. Every process that builds it is noted in ``place``.
     """
 
     place: str
@@ -56,6 +56,11 @@ class _Troubled(nn.Module):
             torch.set_default_dtype(torch.float64)
             torch.manual_seed(1)
             random.seed(1)
+        if self.trouble == "company":
+            for _ in range(6000):
+                if len([*self.folder.iterdir()]) > 1:
+                    break
+                time.sleep(0.1)
         if self.trouble == "always":
             raise ValueError("this model never trains")
         if self.trouble in ("kill", "raise") and not once.exists():
