@@ -24,7 +24,8 @@ STEP = 6
 class Net:
     """A small network with dropout. ``trouble`` comes in worker ``rank``: ``kill`` and ``raise`` once, ``always`` each time.
 
-    ``company`` waits until two processes have built one. ``poison`` leaves torch's and Python's global state otherwise than it was. Every process that builds it is noted in ``place``.
+    ``company`` waits until two processes have built one. ``poison`` leaves torch's and Python's global state otherwise than it
+    was. Every process that builds it is noted in ``place``.
     """
 
     place: str
