@@ -1,0 +1,224 @@
+"""The tuner finds ends of memory that are known, whatever it takes, and its estimate from shapes is held against them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.trainables.greedy import WIDTH, Greedy, Mortal, task
+from tests.trainables.small import recipe as small_recipe
+from tests.trainables.small import task as small_task
+from trainables import BF16, EMA, SGD, AdamW, ConflictError, Recipe
+from trainables.batch_limit import BatchLimit, Tried, batch_limit
+from trainables.batch_trials import Given, Trials, available
+from trainables.batch_tuner import BatchTuner, tune
+from trainables.footprint import footprint
+from trainables.live_bytes import LiveBytes
+from trainables.models import CNN, MLP, Transformer
+from trainables.throughput import knee
+
+MEGABYTE = 10**6
+
+
+def below(limit: int, seconds: Callable[[int], float] = lambda _: 0.0) -> Callable[[int], Tried]:
+    return lambda batch: Tried(
+        batch=batch, fits=batch <= limit, said=None if batch <= limit else "no room", seconds=seconds(batch)
+    )
+
+
+def limited(limit: int, *, first: int = 8, largest: int = 10_000, patience: float = 60.0) -> BatchLimit:
+    return batch_limit(below(limit), first=first, largest=largest, patience=patience)
+
+
+def test_it_doubles_until_memory_ends_and_closes_in() -> None:
+    found = limited(1000)
+    assert [one.batch for one in found.tried[:9]] == [8, 16, 32, 64, 128, 256, 512, 1024, 768]
+    assert found.ended
+    assert found.batch == 512
+    assert 0.94 * 1000 < found.most <= 1000
+    assert f"memory ends at {found.most}: " in found.reason
+    assert "no room" in found.reason
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 7, 8, 9, 15, 16, 17, 100, 4095, 4096, 4097])
+def test_any_end_is_found(limit: int) -> None:
+    found = limited(limit)
+    assert found.ended
+    assert found.most <= limit < 1.07 * found.most + 1
+    assert found.batch <= found.most < 2 * found.batch
+    assert found.batch.bit_count() == 1
+
+
+def test_it_always_ends_with_an_answer_and_its_reason() -> None:
+    assert limited(10_000, largest=1079).reason == "the largest asked for, 1079, fits"
+    assert limited(10_000, largest=1079).batch == 1024
+    assert limited(10_000, first=64, largest=10).batch == 8
+    none = limited(0)
+    assert (none.batch, none.most, none.reason) == (0, 0, "not one sample fits (no room)")
+    slow = batch_limit(below(10_000, float), first=8, largest=10_000, patience=60)
+    assert (slow.batch, slow.ended) == (64, False)
+    assert slow.reason == "64 fits, and took 64 s: more than 60 s, so nothing larger was tried"
+    with pytest.raises(ValueError, match="first 0"):
+        limited(1, first=0)
+
+
+def test_the_knee_is_the_smallest_batch_that_is_as_good_as_the_best() -> None:
+    """Throughput b / (1 + b / 100) saturates at 100; at 2048 it is 95.3, 95 % of which is reached from 1024 on."""
+    rates = {
+        2**power: [factor * 2**power / (1 + 2**power / 100) for factor in (1.0, 0.9, 1.1)] for power in range(3, 12)
+    }
+    found = knee(rates, within=0.05)
+    assert (found.batch, found.low, found.high, found.grows) == (1024, 1024, 1024, False)
+    assert knee(rates, within=0.2).batch == 512
+    assert [pace.share.value for pace in found.paces][-1] == 1.0
+    assert found.paces[-1].throughput.low == pytest.approx(0.9 * 2048 / 21.48)
+    assert "flat beyond 1024" in found.says()
+
+
+def test_a_knee_that_moves_between_rounds_says_so() -> None:
+    found = knee({8: [100.0, 80.0, 99.0], 16: [100.0, 100.0, 100.0], 32: [101.0, 99.0, 70.0]}, within=0.05)
+    assert (found.batch, found.low, found.high) == (8, 8, 16)
+    growing = knee({8: [1.0, 1.0], 16: [2.0, 2.0]}, within=0.05)
+    assert growing.grows
+    assert "still grows at 16" in growing.says()
+    with pytest.raises(ValueError, match="equally often"):
+        knee({8: [1.0], 16: []}, within=0.05)
+
+
+def greedy(**changes: object) -> Recipe:
+    settings = {"model": Greedy(), "optimizer": SGD(lr=1e-6), "batch_size": 8, "epochs": 1}
+    return Recipe(**settings | changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("layers", [2, 4, 7])
+def test_activations_are_those_that_are_known(layers: int) -> None:
+    """Every tanh keeps its output; on the way back two gradients lie beside them, what comes in and what goes out."""
+    found = footprint(task, greedy(model=Greedy(layers=layers)))
+    assert not found.computed
+    assert found.sample == pytest.approx(4 * WIDTH * (layers + 2), rel=0.01)
+    assert found.model == 4
+    assert found.optimizer == found.average == found.data == 0
+
+
+def test_parameters_state_and_average_are_counted() -> None:
+    model = MLP(widths=(50,))
+    plain = footprint(small_task, small_recipe(model=model, optimizer=SGD(lr=0.1)))
+    parameters = (2 * 50 + 50 + 50 * 3 + 3) * 8  # double precision
+    assert (plain.model, plain.optimizer, plain.average) == (parameters, 0, 0)
+    full = footprint(small_task, small_recipe(model=model, optimizer=AdamW(lr=0.1), average=EMA(decay=0.9)))
+    # Two moments for every parameter, and a count of steps in single precision for each of the four tensors.
+    assert full.optimizer == 2 * parameters + 4 * 4
+    assert full.average == parameters
+    assert full.bytes(100) == pytest.approx(full.held + 100 * full.sample)
+
+
+@pytest.mark.parametrize(
+    "model", [CNN(channels=(8,)), Transformer(width=16, depth=1, heads=2, steps=8)], ids=["cnn", "transformer"]
+)
+def test_shipped_models_can_be_followed_by_shapes(model: object) -> None:
+    from trainables.tasks import digits
+
+    found = footprint(digits, Recipe(model=model, precision=BF16()))  # type: ignore[arg-type]
+    assert not found.computed
+    assert found.sample > 64 * 4
+
+
+class Looking(nn.Module):
+    """What it does depends on its values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.linear(x)
+        return out if float(out.sum()) > 0 else -out
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Looks:
+    def build(self) -> nn.Module:
+        return Looking()
+
+
+def test_a_model_that_looks_at_its_values_is_run_on_a_few_samples() -> None:
+    found = footprint(task, greedy(model=Looks()))
+    assert found.computed
+    assert found.sample > 0
+
+
+def test_storages_are_counted_once_and_let_go() -> None:
+    known = torch.ones(1000)
+    with LiveBytes([known]) as live:
+        known.mul_(2)
+        assert live.now == 0
+        made = known * 2
+        view = made.view(10, 100)[2:]
+        assert live.now == 4000
+        del made
+        assert live.now == 4000
+        del view
+        assert live.now == 0
+        assert live.peak == 4000
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[Trials]:
+    """A process that may take 120 MB beyond what it begins with."""
+    with Trials(Given(task, greedy()), device="cpu", limit=120 * MEGABYTE, threads=1) as trials:
+        yield trials
+
+
+def test_a_real_limit_is_hit_where_shapes_say(process: Trials) -> None:
+    """6 MB a sample within 120 MB."""
+    found = batch_limit(process.attempt, first=4, largest=300, patience=60)
+    assert found.ended
+    expected = footprint(task, greedy()).largest(120 * MEGABYTE)
+    assert expected == pytest.approx(20, abs=1)
+    assert 0.7 * expected <= found.most <= 1.3 * expected
+    assert any(not one.fits and one.said and "memory" in one.said for one in found.tried)
+
+
+def test_throughput_is_measured_in_rounds(process: Trials) -> None:
+    rates = process.paced([2, 4], rounds=3, seconds=0.01)
+    assert {batch: len(values) for batch, values in rates.items()} == {2: 3, 4: 3}
+    assert all(value > 0 for values in rates.values() for value in values)
+    assert process.paced([4, 300], rounds=1, seconds=0.01) == {}
+
+
+def test_a_process_that_dies_is_an_answer() -> None:
+    """Killed above 16 samples; what comes after is asked of a new process."""
+    settings = BatchTuner(first=16, largest=17, rounds=2, seconds=0.01, memory_bytes=500 * MEGABYTE)
+    found = tune(Given(task, greedy(model=Mortal(), optimizer=AdamW(lr=1e-3))), settings)
+    assert (found.limit.batch, found.limit.most, found.batch) == (16, 16, 16)
+    assert "memory ends at 16: 17 is too many (its process was killed by SIGKILL)" in found.says()
+    assert found.error is not None
+    assert "samples fit: +" in found.estimate_says()
+
+
+def test_the_whole_training_set_fits() -> None:
+    """And several workers have a batch each."""
+    found = tune(Given(small_task, small_recipe()), BatchTuner(rounds=2, seconds=0.005, workers=3))
+    assert found.limit.reason == "the largest asked for, 61, fits"
+    assert found.batch in (8, 16, 32)
+    assert found.effective == 3 * found.batch
+    assert (
+        f"Take {found.batch} samples at once, {found.effective} over 3 workers: the largest asked for" in found.says()
+    )
+    assert found.error is None
+    assert "61 were seen to fit" in found.estimate_says()
+
+
+def test_what_is_wrong_with_the_recipe_is_said() -> None:
+    with pytest.raises(ConflictError, match="batch tuner: BatchTuner first 0"):
+        tune(Given(task, greedy()), BatchTuner(first=0))
+    with pytest.raises(ConflictError, match="SGD lr -1"):
+        tune(Given(task, greedy(optimizer=SGD(lr=-1.0))))
+
+
+def test_there_is_memory_here() -> None:
+    assert available() > 10 * MEGABYTE
