@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from analysis.ledger import Goal
 from analysis.records import Stage
+from reports import trials
+from reports.labels import Labels
 from reports.page import write
-from reports.profile import lines, table
+from reports.profile import lines, section, table
 from tests.planted import planted_folder, planted_question, planted_records
 
 SHARES = {
@@ -107,10 +110,10 @@ def test_several_workers_and_a_trace_are_told_below() -> None:
     assert "trace of steps 10 to 14: trace.json" in text
 
 
-def swept(folder: Path) -> tuple[Path, list[str]]:
-    records = planted_records({16: [0.9, 0.8], 64: [0.95, 0.94]}, heats=2)
-    place = planted_folder(folder, records, planted_question([16, 64], seeds=2))
-    return place, [record.id for record in records if record.stage is Stage.FINAL]
+FINALS = [
+    record for record in planted_records({16: [0.9, 0.8], 64: [0.95, 0.94]}, heats=2) if record.stage is Stage.FINAL
+]
+LABELS = Labels(known={json.dumps({"batch_size": level}): str(level) for level in (16, 64)}, order=["16", "64"])
 
 
 def left(folder: Path, trial: str, text: str) -> None:
@@ -119,34 +122,46 @@ def left(folder: Path, trial: str, text: str) -> None:
     path.write_text(text)
 
 
+def test_levels_are_told_by_the_trials_that_were_profiled(tmp_path: Path) -> None:
+    left(tmp_path, "no-such-trial", json.dumps(planted()))
+    (torn, other), whole = ([record for record in FINALS if record.level["batch_size"] == level] for level in (16, 64))
+    left(tmp_path, torn.id, "torn")
+    left(tmp_path, other.id, json.dumps({"phases": [{"phase": "data", "share": "much"}]}))
+    assert section(tmp_path, FINALS, LABELS) is None
+    for record in whole:
+        left(tmp_path, record.id, json.dumps(planted()))
+    found = section(tmp_path, FINALS, LABELS)
+    assert found is not None
+    (row,) = found.rows
+    assert (row.label, row.trials, found.trials, found.stage) == ("64", 2, "2", "finals")
+    assert [name for name, _ in found.columns] == list(SHARES)
+    assert row.phases[2] == ("30 %", "2.2 ms")
+    assert row.phases[-1] == ("5 %", "")
+    assert row.bar.count("<rect") == len(SHARES)
+
+
 def test_the_page_has_a_section_where_trials_were_profiled(tmp_path: Path) -> None:
-    folder, finals = swept(tmp_path)
-    assert "Where the time goes" not in write(folder).read_text()
-    left(folder, "no-such-trial", json.dumps(planted()))
-    left(folder, finals[0], "torn")
-    assert "Where the time goes" not in write(folder).read_text()
-    for trial in finals[1:]:
-        left(folder, trial, json.dumps(planted()))
-    page = write(folder).read_text()
-    section = page.partition("Where the time goes")[2].partition("</section>")[0]
-    assert section.count('<th scope="row">') == 2
-    assert section.count("30 %<small>2.2 ms</small>") == 2
-    assert section.count("10 %<small>123 ms</small>") == 2
-    assert "the mean of 1 to 2 finals a level" in section
-
-
-def test_a_profile_of_another_form_is_none(tmp_path: Path) -> None:
-    folder, finals = swept(tmp_path)
-    left(folder, finals[0], json.dumps({"phases": [{"phase": "data", "share": "much"}]}))
-    assert "Where the time goes" not in write(folder).read_text()
-
-
-@pytest.mark.parametrize("joules", [None, 1234.0])
-def test_trials_say_their_memory_and_their_energy_where_it_is_known(tmp_path: Path, joules: float | None) -> None:
     records = planted_records({16: [0.9, 0.8], 64: [0.95, 0.94]}, heats=2)
-    first = replace(records[0], cost=replace(records[0].cost, joules=joules))
-    page = write(planted_folder(tmp_path, [first, *records[1:]], planted_question([16, 64], seeds=2))).read_text()
+    folder = planted_folder(tmp_path, records, planted_question([16, 64], seeds=2))
+    for record in FINALS[1:]:
+        left(folder, record.id, json.dumps(planted()))
+    page = write(folder).read_text()
+    timed = page.partition("Where the time goes")[2].partition("</section>")[0]
+    assert timed.count('<th scope="row">') == 2
+    assert timed.count("30 %<small>2.2 ms</small>") == 2
+    assert timed.count("10 %<small>123 ms</small>") == 2
+    assert "the mean of 1 to 2 finals a level" in timed
     assert ">memory</th>" in page
     assert ">300 MB</td>" in page
-    assert (">energy</th>" in page) == (joules is not None)
-    assert (">1.23 kJ</td>" in page) == (joules is not None)
+    assert ">energy</th>" not in page
+
+
+def test_trials_say_their_energy_where_that_of_any_is_known() -> None:
+    first = replace(FINALS[0], cost=replace(FINALS[0].cost, joules=1234.0))
+    goal = Goal(metric="accuracy", mode="max")
+    shown = {name: place for place, (name, _) in enumerate(trials.head([first, *FINALS[1:]], goal))}
+    rows = trials.rows([first, *FINALS[1:]], goal, LABELS)
+    assert [row.cells[shown["energy"]].text for row in rows[:2]] == ["1.23 kJ", "–"]
+    assert rows[0].cells[shown["memory"]].text == "300 MB"
+    assert "energy" not in dict(trials.head(FINALS, goal))
+    assert len(trials.rows(FINALS, goal, LABELS)[0].cells) == len(trials.head(FINALS, goal))

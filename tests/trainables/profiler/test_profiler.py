@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.small import recipe, task
-from tests.trainables.test_world import together
 from trainables import EMA, Auto, ClipNorm, ConflictError, Keep, Profile, Recipe, WithinEpoch, accuracy
 from trainables.checkpoints import Found, Keeper
 from trainables.fit import Epoch, fit
@@ -287,15 +286,3 @@ def test_by_a_call(tmp_path: Path) -> None:
 def test_what_is_asked_wrongly_is_said(settings: Profile, said: str) -> None:
     with pytest.raises(ConflictError, match=said):
         profile(task, recipe(), settings=settings)
-
-
-def both(world: World) -> dict[str, Any]:
-    return profile(task, recipe(), epochs=2, world=world).to_json()
-
-
-def test_several_workers_time_themselves_and_the_first_knows_of_all() -> None:
-    first, second = together(2, both)
-    assert (first["workers"], second["workers"]) == (2, 2)
-    for mine, theirs in zip(first["phases"], second["phases"], strict=True):
-        assert mine["workers"] == (min(mine["mean"], theirs["mean"]), max(mine["mean"], theirs["mean"]))
-        assert theirs["workers"] is None

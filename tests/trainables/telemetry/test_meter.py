@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
@@ -16,7 +14,6 @@ import torch
 
 from tests.trainables.small import recipe, task
 from tests.trainables.telemetry.nvml import Card, Nvml
-from tests.trainables.test_world import together
 from trainables import Task, WithinEpoch, accuracy
 from trainables.fit import fit
 from trainables.telemetry import Meter
@@ -172,22 +169,3 @@ def test_validation_within_an_epoch_is_not_training(monkeypatch: pytest.MonkeyPa
     row = history(replace(task, metrics={"accuracy": slow}), epochs=1, validation=WithinEpoch(every=0.5))[-1]
     assert row["seconds"] == 0.0
     assert row["wall_seconds"] == now >= 2.0
-
-
-def several(world: World) -> list[dict[str, Any]]:
-    """The first worker's card counts on by 250 mJ, the second's by 750 after its second epoch not at all."""
-    energy: Iterator[int] = count(0, 250) if world.first else chain([0, 750, 1000, 1750, 50, 20], count(100, 1))
-    with pytest.MonkeyPatch.context() as patch:
-        watched(patch, Card(energy=energy))
-        rows = history(world=world, epochs=3)
-    names = ("joules", "system/rss_bytes", "peak_bytes", "system/cpu_percent", "cpu_seconds")
-    return [{name: row.get(name) for name in names} for row in rows]
-
-
-def test_energy_of_several_workers_is_the_sum_over_their_devices() -> None:
-    first, second = together(2, several)
-    assert [row["joules"] for row in first] == [1.0, 2.0, None]
-    assert first == second
-    assert all(
-        math.isfinite(row["system/cpu_percent"]) and row["system/rss_bytes"] <= row["peak_bytes"] for row in first
-    )
