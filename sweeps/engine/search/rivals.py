@@ -10,9 +10,9 @@ from sweeps.engine.search.search import Search
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rivals:
-    """Searches as a compared factor, each with the same number of heats: ``Rivals(trials=16, method=each(TPE(), Random()))``.
+    """Searches as a compared factor, each with as many whole runs: ``Rivals(trials=16, method=each(TPE(), Random()))``.
 
-    ``trials`` stands for the methods' own. Every method is a level: it has a study of its own, and finals for the point it found.
+    ``trials`` stands for the methods' own: heats, or the members of a population, which train for as many epochs in all. Every method is a level: it has a study of its own, and finals for the point it found.
     """
 
     method: Search | PBT
