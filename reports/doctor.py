@@ -19,7 +19,7 @@ LINKED = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
-    """One finding in words; ``label`` is empty where it is the whole sweep's, ``trials`` are ids, ``more`` is how many are not named."""
+    """One finding in words; ``label`` is empty where it is the whole sweep's, ``more`` trials are not named."""
 
     disease: str
     label: str

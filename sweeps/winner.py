@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from analysis.finals import Finals
     from analysis.ledger import Question
     from analysis.verdict import LevelResult, Verdict
-    from trainables import Recipe
     from trainables.recipe_file import Stored
     from trainables.train import Trained
 
@@ -113,7 +112,9 @@ def _asked(question: Question, script: Path | None) -> tuple[Sweep, Path]:
     if script is None:
         raise QuestionError(f"{question.sweep} does not say which file it was run from; name it by --script FILE")
     if not script.is_file():
-        raise QuestionError(f"{script}, which declares the task, is not there; run this where the sweep was run, or add --script FILE")
+        raise QuestionError(
+            f"{script}, which declares the task, is not there; run this where the sweep was run, or add --script FILE"
+        )
     options = command_line.read(words[2:], program=f"python {script}", description=None)
     sweep = options.question(declared(script))
     if (sweep.name, sweep.task.name) != (question.sweep, question.task):
@@ -130,7 +131,9 @@ def _recipe(path: Path, sweep: Sweep, script: Path, own: argparse.Namespace) -> 
     from trainables.recipe_values import modules
 
     if not path.exists():
-        raise QuestionError(f"{path} is not there; the sweep's command writes it at its end, or name another by --recipe")
+        raise QuestionError(
+            f"{path} is not there; the sweep's command writes it at its end, or name another by --recipe"
+        )
     stored = recipe_file.read(path, modules=[*own.module, script.stem, *modules(sweep.recipe)])
     if own.epochs is not None:
         stored = replace(stored, recipe=replace(stored.recipe, epochs=own.epochs))
@@ -151,7 +154,9 @@ def _weights(own: argparse.Namespace, answered: Answered, sweep: Sweep) -> tuple
         goal, level = answered.question.goal, answered.finals
         known = [r for r in level.finished.values() if f"val/{goal.metric}" in r.metrics]
         if not known:
-            raise QuestionError(f"--from best: no final of {level.label} has a validation value; name a file of weights")
+            raise QuestionError(
+                f"--from best: no final of {level.label} has a validation value; name a file of weights"
+            )
         best = max(known, key=lambda record: goal.sign * record.metrics[f"val/{goal.metric}"])
         path = own.folder / "checkpoints" / best.id / "best.safetensors"
         split = sweep.final_seeds(best.seed - sweep.seed).split

@@ -78,7 +78,9 @@ def read(path: Path, *, modules: Sequence[str] = ()) -> Stored:
     if data.get("format") != FORMAT:
         raise ConflictError(
             str(path),
-            [f"it has format {data.get('format')!r}, this version reads {FORMAT}; write it anew by the version that reads it"],
+            [
+                f"it has format {data.get('format')!r}, this version reads {FORMAT}; write it anew by the version that reads it"
+            ],
         )
     said: list[str] = []
     recipe = _recipe(data.get("recipe"), "recipe", modules, said)
@@ -101,7 +103,9 @@ def _data(path: Path) -> Mapping[Any, Any]:
     except OSError as error:
         raise ConflictError(str(path), [f"it cannot be read: {error.strerror}"]) from error
     except ImportError as error:
-        raise ConflictError(str(path), ["reading YAML takes PyYAML: pip install pyyaml, or write it as .json"]) from error
+        raise ConflictError(
+            str(path), ["reading YAML takes PyYAML: pip install pyyaml, or write it as .json"]
+        ) from error
     except (ValueError, RecursionError) as error:
         raise ConflictError(str(path), [f"it is not {form.upper()} ({error})"]) from error
     if not isinstance(data, Mapping):

@@ -60,7 +60,7 @@ def decoded(data: Any, modules: Sequence[str] = ()) -> Any:
 
 
 def modules(value: Any) -> list[str]:
-    """The modules that reading what is written of a value needs beside ``trainables``; parts that cannot be written are left out."""
+    """The modules that reading a value from its file needs beside ``trainables``; what cannot be written is left out."""
     found = (name.partition(":")[0] for name in _names(_plain(value, "", [])) if ":" in name)
     return [name for name in dict.fromkeys(found) if not _within(name, ("trainables",))]
 
@@ -176,7 +176,9 @@ def _part(data: Mapping[Any, Any], path: str, allowed: Sequence[str], said: list
     if found is _BAD:
         return _BAD
     if not (isinstance(found, type) and is_dataclass(found)):
-        return _refused(said, f"{path}: {data['class']} is no dataclass, and nothing else is called while a file is read")
+        return _refused(
+            said, f"{path}: {data['class']} is no dataclass, and nothing else is called while a file is read"
+        )
     known = {field.name: field for field in fields(found) if field.init}
     settings = {str(name): item for name, item in data.items() if name != "class"}
     before = len(said)
@@ -202,7 +204,9 @@ def _partial(data: Mapping[str, Any], path: str, allowed: Sequence[str], said: l
         return _refused(said, f"{path}: a partial has args as a list and keywords as an object")
     function = _referred(data["partial"], path, allowed, said)
     args = _all(data["args"], path, allowed, said, tuple)
-    keywords = {str(name): _value(item, join(path, str(name)), allowed, said) for name, item in data["keywords"].items()}
+    keywords = {
+        str(name): _value(item, join(path, str(name)), allowed, said) for name, item in data["keywords"].items()
+    }
     if any(item is _BAD for item in (function, args, *keywords.values())):
         return _BAD
     return partial(function, *args, **keywords)
@@ -216,7 +220,9 @@ def _member(data: Mapping[str, Any], path: str, allowed: Sequence[str], said: li
     if not (isinstance(found, type) and issubclass(found, Enum)):
         return _refused(said, f"{path}: {data['enum']} is no enumeration")
     if data["member"] not in found.__members__:
-        return _refused(said, f"{path}: {data['enum']} has no {data['member']!r}; it has {', '.join(found.__members__)}")
+        return _refused(
+            said, f"{path}: {data['enum']} has no {data['member']!r}; it has {', '.join(found.__members__)}"
+        )
     return found[data["member"]]
 
 
@@ -230,11 +236,14 @@ def _referred(name: Any, path: str, allowed: Sequence[str], said: list[str]) -> 
                 return getattr(importlib.import_module(shipped), text)
         known = sorted({public for shipped in SHIPPED for public in _public(shipped)})
         near = ", ".join(get_close_matches(text, known, 3)) or "AdamW, MLP and the like"
-        return _refused(said, f"{_here(path)}{text!r} does not come with trainables ({near}); one's own is written as module:{text}")
+        return _refused(
+            said, f"{_here(path)}{text!r} does not come with trainables ({near}); one's own is written as module:{text}"
+        )
     if not _within(module, allowed):
         return _refused(
             said,
-            f"{_here(path)}{text} lies in {module}, which may not be imported; if you trust its code, name that module when you read",
+            f"{_here(path)}{text} lies in {module}, which may not be imported; if you trust its code, name that module when "
+            "you read",
         )
     try:
         found = _attribute(module, attribute)

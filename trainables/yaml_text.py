@@ -1,6 +1,7 @@
 """YAML as far as configuration needs it: objects, lists, texts, numbers, booleans and null; no tags, no anchors.
 
-What is written is read the same by every YAML parser. What is read follows YAML 1.2: ``1e-3`` is a number, ``no`` and ``1:30`` are texts.
+What is written is read the same by every YAML parser. What is read follows YAML 1.2: ``1e-3`` is a number, ``no`` and ``1:30`` are
+texts.
 """
 
 from __future__ import annotations
@@ -50,7 +51,11 @@ def parsed(text: str) -> Any:
 def _block(data: Mapping[str, Any] | Sequence[Any], indent: str) -> list[str]:
     """Lines for an object or a list, one for each entry that is short enough."""
     named = isinstance(data, Mapping)
-    entries = [(f"{_flow(key)}:", item) for key, item in data.items()] if isinstance(data, Mapping) else [("-", i) for i in data]
+    entries = (
+        [(f"{_flow(key)}:", item) for key, item in data.items()]
+        if isinstance(data, Mapping)
+        else [("-", i) for i in data]
+    )
     lines = []
     for head, item in entries:
         line = f"{indent}{head} {_flow(item)}"

@@ -1,7 +1,7 @@
 """What the doctor sees in the runs of a sweep: findings with their evidence and one change to try each, the weightiest first.
 
-    python -m analysis.doctor runs/batch_size
-    python -m analysis.doctor runs/batch_size --json
+python -m analysis.doctor runs/batch_size
+python -m analysis.doctor runs/batch_size --json
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return WRONG
     findings = examine(question, records, waits=waits(options.folder))
-    looked = sum(record.stage == "final" and not record.status.lost and record.status != "running" for record in records)
+    looked = sum(
+        record.stage == "final" and not record.status.lost and record.status != "running" for record in records
+    )
     if options.json:
         found = {"sweep": question.sweep, "finals": looked, "findings": [one.to_json() for one in findings]}
         print(json.dumps(redact_all(found), indent=1, allow_nan=False))
@@ -68,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif not findings:
         print(f"{question.sweep}: nothing is wrong in its {over}.")
     else:
-        print(f"{question.sweep}: {len(findings)} finding{'' if len(findings) == 1 else 's'} in its {over}, the weightiest first.\n")
+        print(
+            f"{question.sweep}: {len(findings)} finding{'' if len(findings) == 1 else 's'} in its {over}, the weightiest first.\n"
+        )
         Console().print(table(findings))
     return ANSWERED
 
@@ -85,7 +89,9 @@ def table(findings: Sequence[Finding]) -> Table:
     drawn.add_column("evidence", ratio=5)
     drawn.add_column("to try", ratio=3)
     for one in findings:
-        what = Text(one.disease.value, style="bold").append(f"\n{redact(one.level)}" if one.level else "", style="not bold dim")
+        what = Text(one.disease.value, style="bold").append(
+            f"\n{redact(one.level)}" if one.level else "", style="not bold dim"
+        )
         evidence = Text(redact(one.evidence)).append(f"\n{trials(one.trials)}" if one.trials else "", style="dim")
         drawn.add_row(what, evidence, Text(redact(one.change)))
     return drawn

@@ -26,7 +26,11 @@ def short(value: float) -> str:
 def number(group: Group, path: str) -> float | None:
     """A setting that is a number; None where it is none."""
     value = group.settings.get(path)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+    return (
+        float(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        else None
+    )
 
 
 def off(value: Scalar) -> bool:

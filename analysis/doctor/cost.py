@@ -36,7 +36,8 @@ def slow_input(group: Group) -> Finding | None:
         level=group.label,
         trials=sick,
         of=len(shares),
-        evidence=f"{100 * share:.0f} % of the time is spent waiting for batches ({len(sick)} of {len(shares)} finals that were profiled)",
+        evidence=f"{100 * share:.0f} % of the time is spent waiting for batches ({len(sick)} of {len(shares)} "
+        "finals that were profiled)",
         change=f"prefetch.depth {depth:.0f} -> {2 * depth:.0f}" if depth else "prefetch=Prefetch(depth=2)",
         strength=share,
     )
@@ -83,7 +84,9 @@ def _cores(group: Group) -> float:
 
 def _share(course: Course, part: str, whole: str) -> float | None:
     """What one sum of the rows is of another, the first epoch left out, which also starts things; None where it is not known."""
-    rows = [row for row in course.rows if isinstance(row.get(part), int | float) and isinstance(row.get(whole), int | float)]
+    rows = [
+        row for row in course.rows if isinstance(row.get(part), int | float) and isinstance(row.get(whole), int | float)
+    ]
     if len(rows) < 2:
         return None
     first, last = rows[0], rows[-1]

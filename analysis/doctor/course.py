@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Self
 
 import numpy as np
@@ -25,8 +27,14 @@ class Series:
     @classmethod
     def of(cls, rows: Sequence[Row], name: str) -> Self:
         """What the rows hold under a name."""
-        pairs = [(int(row["epoch"]), float(row[name])) for row in rows if _finite(row.get(name)) and _finite(row.get("epoch"))]
-        return cls(epochs=[epoch for epoch, _ in pairs], values=np.array([value for _, value in pairs], dtype=np.float64))
+        pairs = [
+            (int(row["epoch"]), float(row[name]))
+            for row in rows
+            if _finite(row.get(name)) and _finite(row.get("epoch"))
+        ]
+        return cls(
+            epochs=[epoch for epoch, _ in pairs], values=np.array([value for _, value in pairs], dtype=np.float64)
+        )
 
     def __len__(self) -> int:
         return len(self.epochs)
@@ -100,5 +108,10 @@ def ended(record: TrialRecord) -> bool:
     return record.status is Status.COMPLETED
 
 
+def middle(values: Array) -> float:
+    """The median; of a few dozen values many times as quick as numpy's."""
+    return float(median(values.tolist()))
+
+
 def _finite(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, int | float) and bool(np.isfinite(value))
+    return type(value) in (int, float) and math.isfinite(value)

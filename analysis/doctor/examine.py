@@ -33,9 +33,9 @@ def examine(
 ) -> list[Finding]:
     """What is wrong with the runs of a sweep, the surest and weightiest first; empty where all is well, or nothing has finished.
 
-    Finals at the tuned point are what is judged: a heat that diverges or creeps is how a search learns its range. Of the heats it is
-    only said where many were wasted. ``waits`` are the shares of the time in which trials waited for their input, by id, where they were
-    profiled (``cost.waits`` reads them).
+    Finals at the tuned point are what is judged: a heat that diverges or creeps is how a search learns its range. Of the heats it
+    is only said where many were wasted. ``waits`` are the shares of the time in which trials waited for their input, by id, where
+    they were profiled (``cost.waits`` reads them).
     """
     levels = gather(question, records)
     findings = [one for level in levels for one in _of_level(_group(question, level, waits or {}), level, records)]
@@ -72,7 +72,9 @@ def _without(group: Group, deadly: Finding | None) -> Group:
 
 def _group(question: Question, level: Finals, waits: Mapping[str, float]) -> Group:
     """A level's finals with its settings."""
-    courses = [Course.of(level.finished[seed], question.goal) for seed in sorted(level.finished) if ended(level.finished[seed])]
+    courses = [
+        Course.of(level.finished[seed], question.goal) for seed in sorted(level.finished) if ended(level.finished[seed])
+    ]
     courses = [course for course in courses if course.rows]
     return Group(
         question=question,

@@ -46,8 +46,8 @@ WEIGHT = {
 class Finding:
     """What was found at a level (by its label; None: in the whole sweep): ``trials`` have it, ``of`` were looked at.
 
-    ``evidence`` holds the numbers, ``change`` one change of the recipe. ``sure`` is 1 for what is counted, else 1 less the chance of
-    evidence as strong in healthy runs; ``matters`` lies between 0 and 1.
+    ``evidence`` holds the numbers, ``change`` one change of the recipe. ``sure`` is 1 for what is counted, else 1 less the chance
+    of evidence as strong in healthy runs; ``matters`` lies between 0 and 1.
     """
 
     disease: Disease

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.doctor import changes
-from analysis.doctor.course import Array, Course, Group, Series
+from analysis.doctor.course import Array, Course, Group, Series, middle
 from analysis.doctor.finding import Disease, Finding, found
 from analysis.doctor.trend import SURE, chance, noise, rising, trend
 
@@ -37,7 +37,7 @@ def progress(series: Series) -> float | None:
     """The share of its first value by which a loss has fallen in its last third; None where that cannot be said."""
     if len(series) < 3 or series.values[0] <= 0:
         return None
-    return float(1 - np.median(series.last()) / series.values[0])
+    return float(1 - middle(series.last()) / series.values[0])
 
 
 def no_progress(group: Group) -> Finding | None:
@@ -45,12 +45,17 @@ def no_progress(group: Group) -> Finding | None:
 
     The first epoch's training loss is the mean over it: a run that learns all in one epoch falls below it in the next.
     """
-    flat = [course for course in group.courses if _flat(course)]
-    if not flat or len(flat) * 2 <= len(group.courses):
+    known = [course for course in group.courses if progress(course.train) is not None]
+    if not known or not _flat(known):
         return None
-    first, last = (float(np.median(v)) for v in ([c.train.values[0] for c in flat], [np.median(c.train.last()) for c in flat]))
+    flat = [course for course in known if (progress(course.train) or 0.0) < 2 * FLAT]
+    first, last = (
+        float(np.median(v)) for v in ([c.train.values[0] for c in flat], [np.median(c.train.last()) for c in flat])
+    )
     z = trend([course.train.values for course in flat])
-    same = [course for course in flat if len(course.goal) > 2 and bool((course.goal.values == course.goal.values[0]).all())]
+    same = [
+        course for course in flat if len(course.goal) > 2 and bool((course.goal.values == course.goal.values[0]).all())
+    ]
     metric = group.question.goal.metric
     still = f"; {metric} is the same in every epoch, as of one answer to everything" if len(same) == len(flat) else ""
     epochs = max(course.train.epochs[-1] for course in flat)
@@ -60,20 +65,25 @@ def no_progress(group: Group) -> Finding | None:
         level=group.label,
         trials=[course.id for course in flat],
         of=group.size,
-        evidence=f"training loss {changes.short(first)} in epoch 1 and {changes.short(last)} in the last third of {epochs} epochs, a "
-        f"change of {100 * (last / first - 1):+.1f} %{_of(len(flat), group)}{still}",
+        evidence=f"training loss {changes.short(first)} in epoch 1 and {changes.short(last)} in the last third of {epochs} "
+        f"epochs, a change of {100 * (last / first - 1):+.1f} %{_of(len(flat), group)}{still}",
         # What creeps downwards, or does not move at all, is too slow; what is thrown about is too fast.
         change=changes.rate(group, 10.0 if z <= -SURE or wild < 0.002 else 0.1),
         sure=0.95,
     )
 
 
-def _flat(course: Course) -> bool:
-    made, seen = progress(course.train), progress(course.val)
-    if made is None:
-        return False
-    doubt = 2 * noise(course.train.values) / course.train.values[0]
-    return abs(made) < FLAT and made + doubt < 2 * FLAT and (seen is None or seen < FLAT)
+def _flat(courses: Sequence[Course]) -> bool:
+    """True where the median run, and surely so, has learned nothing; noise counts less where there are more of them."""
+    made = np.array([progress(course.train) for course in courses], dtype=np.float64)
+    doubt = np.array([2 * noise(course.train.values) / course.train.values[0] for course in courses])
+    seen = [one for course in courses if (one := progress(course.val)) is not None]
+    usual = middle(made)
+    return (
+        abs(usual) < FLAT
+        and usual + middle(doubt) / len(courses) ** 0.5 < 2 * FLAT
+        and (not seen or middle(np.array(seen)) < FLAT)
+    )
 
 
 def overfitting(group: Group) -> Finding | None:
@@ -94,16 +104,19 @@ def overfitting(group: Group) -> Finding | None:
     if len(sick) * 2 <= len(group.courses) or z < SURE or rising(after) < MOST:
         return None
     at = [course.val.epochs[best] for course, best in sick]
-    low, high = _medians([(course.val.values[best], np.median(course.val.last())) for course, best in sick])
-    before, now = _medians([(_near(course.train, epoch), course.train.values[-1]) for (course, _), epoch in zip(sick, at, strict=True)])
+    low, high = _medians([(course.val.values[best], middle(course.val.last())) for course, best in sick])
+    before, now = _medians(
+        [(_near(course.train, epoch), course.train.values[-1]) for (course, _), epoch in zip(sick, at, strict=True)]
+    )
     last = max(course.val.epochs[-1] for course, _ in sick)
     return found(
         Disease.OVERFITTING,
         level=group.label,
         trials=[course.id for course, _ in sick],
         of=group.size,
-        evidence=f"validation loss rises from {changes.short(low)} at epoch {int(np.median(at))} to {changes.short(high)} towards epoch "
-        f"{last}, while training loss falls from {changes.short(before)} to {changes.short(now)}{_of(len(sick), group)}",
+        evidence=f"validation loss rises from {changes.short(low)} at epoch {int(np.median(at))} to {changes.short(high)} "
+        f"towards epoch {last}, while training loss falls from {changes.short(before)} to {changes.short(now)}"
+        f"{_of(len(sick), group)}",
         change=changes.regularise(group),
         sure=1 - chance(z),
         strength=high / low - 1 if low > 0 else 0.5,
@@ -114,7 +127,7 @@ def _risen(course: Course, best: int, tail: Array) -> bool:
     """True where the last third of the epochs lies above the best by enough, and training loss fell meanwhile."""
     if len(tail) < 2 or len(course.train) < 2:
         return False
-    low, end = course.val.values[best], float(np.median(tail[-max(1, len(tail) // 2) :]))
+    low, end = course.val.values[best], middle(tail[-max(1, len(tail) // 2) :])
     scale = abs(low) if low > 0 else abs(course.val.values[0] - low)
     fell = course.train.values[-1] < _near(course.train, course.val.epochs[best])
     return bool(fell and end - low > max(RISE * scale, NOISES * noise(course.val.values)))
@@ -129,12 +142,14 @@ def apart(group: Group) -> Finding | None:
             continue
         best = float(course.val.values.min())
         beaten = 1 - best / course.val.values[0]
-        if beaten < FLAT + 2 * noise(course.val.values) / course.val.values[0] and best > GAP * float(np.median(course.train.last())):
+        if beaten < FLAT + 2 * noise(course.val.values) / course.val.values[0] and best > GAP * float(
+            middle(course.train.last())
+        ):
             sick.append(course)
     if not sick or len(sick) * 2 <= len(group.courses):
         return None
     first, best = _medians([(course.val.values[0], course.val.values.min()) for course in sick])
-    begun, end = _medians([(course.train.values[0], np.median(course.train.last())) for course in sick])
+    begun, end = _medians([(course.train.values[0], middle(course.train.last())) for course in sick])
     sampling = group.settings.get("sampling")
     return found(
         Disease.APART,
@@ -142,7 +157,8 @@ def apart(group: Group) -> Finding | None:
         trials=[course.id for course in sick],
         of=group.size,
         evidence=f"training loss falls from {changes.short(begun)} to {changes.short(end)}, validation loss never below "
-        f"{changes.short(best)}, from {changes.short(first)} after epoch 1{_of(len(sick), group)}: what is learned is not what is asked",
+        f"{changes.short(best)}, from {changes.short(first)} after epoch 1{_of(len(sick), group)}: "
+        "what is learned is not what is asked",
         change=f"sampling={sampling}() -> None" if not changes.off(sampling) else changes.regularise(group),
         sure=0.9,
     )
@@ -157,8 +173,15 @@ def too_short(group: Group) -> Finding | None:
     goals = [course.goal.values[-_window(course.goal) :] for course in whole]
     z = -trend(losses)
     gains = [_gain(course.val) for course in whole]
-    late = [course for course, gain in zip(whole, gains, strict=True) if gain > max(GAIN, 2 * _relative_noise(course.val))]
-    if z < SURE or trend(goals) < 1.64 or rising([-one for one in losses]) < MOST or len(late) * 2 <= len(group.courses):
+    late = [
+        course for course, gain in zip(whole, gains, strict=True) if gain > max(GAIN, 2 * _relative_noise(course.val))
+    ]
+    if (
+        z < SURE
+        or trend(goals) < 1.64
+        or rising([-one for one in losses]) < MOST
+        or len(late) * 2 <= len(group.courses)
+    ):
         return None
     last = max(course.val.epochs[-1] for course in late)
     before, now = _medians([_ends(course.val) for course in late])
@@ -178,7 +201,7 @@ def too_short(group: Group) -> Finding | None:
 def _to_the_end(course: Course, group: Group) -> bool:
     """True for a run that used all of its epochs."""
     planned = changes.number(group, "epochs")
-    return planned is None or bool(course.rows) and int(course.rows[-1]["epoch"]) >= planned
+    return planned is None or (bool(course.rows) and int(course.rows[-1]["epoch"]) >= planned)
 
 
 def _window(series: Series) -> int:

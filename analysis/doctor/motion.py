@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 
 import numpy as np
 
 from analysis.doctor import changes
-from analysis.doctor.course import Array, Course, Group, Series
+from analysis.doctor.course import Array, Course, Group, Series, middle
 from analysis.doctor.finding import Disease, Finding, found
 from analysis.doctor.trend import SURE, chance, rising, trend
 
@@ -20,6 +21,9 @@ TURNS, SHARE = 3, 0.4
 
 SPIKE, OUTLYING = 0.5, 8.0
 """A spike stands above the epochs around it by this share of their loss, and by so many sd of what these vary."""
+
+USUAL = 2.2
+"""What makes an sd of the 35 % quantile of sizes, which spikes and the steep beginning leave alone; of normal noise it is one."""
 
 GROWTH = 3.0
 """Gradients have grown when the last third of the epochs has so many times the norm of the first third."""
@@ -40,13 +44,16 @@ def divergence(group: Group) -> Finding | None:
         where = f"epoch {epochs[0]}" if epochs[0] == epochs[-1] else f"epochs {epochs[0]} to {epochs[-1]}"
         reasons = sorted({record.reason.partition(" at ")[0] for record in group.diverged if record.reason})
         seeds = ", ".join(str(record.seed) for record in group.diverged)
-        said.append(f"{len(group.diverged)} of {group.size} finals diverged at {where} ({'; '.join(reasons) or 'not finite'}; seed {seeds})")
+        said.append(
+            f"{len(group.diverged)} of {group.size} finals diverged at {where} ({'; '.join(reasons) or 'not finite'}; seed {seeds})"
+        )
     if away:
-        ends = [(course.train.values[0], float(np.median(course.train.last()))) for course in away]
+        ends = [(course.train.values[0], middle(course.train.last())) for course in away]
         first += [course.train.epochs[int(np.argmin(course.train.values))] for course in away]
         begun, end = np.median(np.array(ends), axis=0)
         said.append(
-            f"training loss grows from {changes.short(begun)} in epoch 1 to {changes.short(end)} in {len(away)} of {group.size} finals"
+            f"training loss grows from {changes.short(begun)} in epoch 1 to {changes.short(end)} in {len(away)} of "
+            f"{group.size} finals"
         )
     return found(
         Disease.DIVERGENCE,
@@ -60,7 +67,7 @@ def divergence(group: Group) -> Finding | None:
 
 def _away(course: Course) -> bool:
     values = course.train.values
-    return len(values) >= 3 and values[0] > 0 and float(np.median(course.train.last())) > BLOWN * values[0]
+    return len(values) >= 3 and values[0] > 0 and middle(course.train.last()) > BLOWN * values[0]
 
 
 def oscillation(group: Group) -> Finding | None:
@@ -83,7 +90,8 @@ def oscillation(group: Group) -> Finding | None:
             level=group.label,
             trials=sick,
             of=group.size,
-            evidence=f"{what} loss turns round {counted / len(sick):.0f} times in {last} epochs, by {100 * size:.0f} % of itself at a time"
+            evidence=f"{what} loss turns round {counted / len(sick):.0f} times in {last} epochs, by {100 * size:.0f} % of itself "
+            "at a time"
             f"{_finals(len(sick), group)}",
             change=changes.rate(group, 1 / 3),
             sure=1 - 0.5 ** min(counted, 10),
@@ -100,11 +108,11 @@ def swings(series: Series, size: float) -> tuple[int, int, float]:
     values = series.values[len(series) // 4 :]
     if len(values) < 4 or values.min() <= 0:
         return 0, max(0, len(values) - 2), 0.0
-    level = max(float(np.median(values)), 0.01 * float(series.values[0]))
+    level = max(middle(values), 0.01 * float(series.values[0]))
     steps = np.diff(values) / level
     large = np.sign(steps[np.abs(steps) > size])
     turned = int((large[1:] != large[:-1]).sum())
-    return turned, len(values) - 2, float(np.median(np.abs(steps)))
+    return turned, len(values) - 2, middle(np.abs(steps))
 
 
 def spikes(group: Group) -> Finding | None:
@@ -130,15 +138,17 @@ def spikes(group: Group) -> Finding | None:
 
 def spiked(series: Series) -> list[tuple[int, float]]:
     """The epochs of spikes with their height as a share of what is around them; the beginning has none."""
-    values = series.values
+    values, plain = series.values, series.values.tolist()
     if len(values) < 8 or values.min() <= 0:
         return []
-    around = np.array([np.median(np.delete(values[max(0, i - 3) : i + 4], min(i, 3))) for i in range(len(values))])
-    height = values - around
-    usual = 1.4826 * float(np.median(np.abs(height)))
+    # Above the epochs before and those after it: a steep beginning is above the latter alone.
+    sides = [(plain[max(0, i - 3) : i], plain[i + 1 : i + 4]) for i in range(1, len(plain) - 1)]
+    around = np.array([max(median(before), median(after)) for before, after in sides])
+    height = values[1:-1] - around
+    usual = USUAL * float(np.quantile(np.abs(height), 0.35))
     floor = 0.01 * float(values[0])
     there = (height > SPIKE * np.maximum(around, floor)) & (height > OUTLYING * usual)
-    return [(series.epochs[i], float(height[i] / max(around[i], floor))) for i in np.flatnonzero(there) if 2 <= i < len(values) - 1]
+    return [(series.epochs[i + 1], float(height[i] / max(around[i], floor))) for i in np.flatnonzero(there).tolist()]
 
 
 def gradients(group: Group) -> Finding | None:
@@ -171,8 +181,8 @@ def _grown(values: Array) -> float:
 
 def _thirds(series: Sequence[Array]) -> tuple[float, float]:
     """The medians of the first and of the last third, over several runs."""
-    first = [np.median(values[: len(values) // 3]) for values in series]
-    last = [np.median(values[-(len(values) // 3) :]) for values in series]
+    first = [middle(values[: len(values) // 3]) for values in series]
+    last = [middle(values[-(len(values) // 3) :]) for values in series]
     return float(np.median(first)), float(np.median(last))
 
 

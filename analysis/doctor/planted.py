@@ -34,7 +34,8 @@ class Case:
 class Nature:
     """What the finals of a level have in common: how long they run, how fast they learn and to what, and how much they vary.
 
-    ``noise`` is the sd of a loss from epoch to epoch as a share of it, ``memory`` how much of an epoch's deviation the next one has.
+    ``noise`` is the sd of a loss from epoch to epoch as a share of it, ``memory`` how much of an epoch's deviation
+    the next one has.
     """
 
     epochs: int
@@ -51,9 +52,15 @@ def planted(disease: Disease | None, generator: np.random.Generator) -> Case:
     """A level of 3 to 12 finals of 12 to 40 epochs; ``disease`` None is a healthy one."""
     nature = _nature(disease, generator)
     finals = int(generator.choice([6, 8, 12] if disease is Disease.SEEDS else [3, 6, 8, 12]))
-    rate = HIGH * 0.99 if disease is Disease.EDGE else float(np.exp(generator.uniform(math.log(3 * LOW), math.log(HIGH / 3))))
+    rate = (
+        HIGH * 0.99
+        if disease is Disease.EDGE
+        else float(np.exp(generator.uniform(math.log(3 * LOW), math.log(HIGH / 3))))
+    )
     sick = _sick(disease, finals, generator)
-    records = [_record(disease if seed in sick else None, nature, seed, rate, generator) for seed in range(1, finals + 1)]
+    records = [
+        _record(disease if seed in sick else None, nature, seed, rate, generator) for seed in range(1, finals + 1)
+    ]
     slow = disease is Disease.INPUT
     waits = {one.id: float(generator.uniform(0.35, 0.9) if slow else generator.uniform(0, 0.15)) for one in records}
     return Case(question=_question(nature, finals), records=records, waits=waits)
@@ -84,10 +91,14 @@ def _nature(disease: Disease | None, generator: np.random.Generator) -> Nature:
     )
 
 
-def _record(disease: Disease | None, nature: Nature, seed: int, rate: float, generator: np.random.Generator) -> TrialRecord:
+def _record(
+    disease: Disease | None, nature: Nature, seed: int, rate: float, generator: np.random.Generator
+) -> TrialRecord:
     """One final."""
     losses = _losses(disease, nature, generator)
-    train, val, norm = (one * np.exp(_wander(nature, generator, size)) for one, size in zip(losses, (1.0, 1.0, 0.15), strict=True))
+    train, val, norm = (
+        one * np.exp(_wander(nature, generator, size)) for one, size in zip(losses, (1.0, 1.0, 0.15), strict=True)
+    )
     busy = generator.uniform(0.05, 0.4) if disease is Disease.DEVICE else generator.uniform(0.7, 1.0)
     right = np.clip(1 - 0.3 * val + generator.normal(0, 0.003, nature.epochs), 0.1, 1.0)
     last, status, reason = nature.epochs, Status.COMPLETED, None
@@ -152,7 +163,8 @@ def _losses(disease: Disease | None, nature: Nature, generator: np.random.Genera
             signs = np.cumprod(np.where(generator.random(nature.epochs) < 0.85, -1.0, 1.0))
             train, val = train * (1 + swing * signs), val * (1 + swing * signs)
         case Disease.SPIKES:
-            places = generator.choice(np.arange(4, nature.epochs - 2), size=int(generator.integers(1, 4)), replace=False)
+            count = int(generator.integers(1, max(2, nature.epochs // 10 + 1)))
+            places = generator.choice(np.arange(nature.epochs // 3, nature.epochs - 2), size=count, replace=False)
             train[places] *= generator.uniform(2.5, 8.0, len(places))
         case Disease.GRADIENTS:
             norm = 0.5 * np.exp(math.log(generator.uniform(8, 30)) * time)
@@ -173,7 +185,13 @@ def _wander(nature: Nature, generator: np.random.Generator, size: float) -> Arra
 def _question(nature: Nature, finals: int) -> Question:
     raw: dict[str, Any] = {
         "space": {"optimizer.lr": f"log_uniform({LOW:g}, {HIGH:g})"},
-        "recipe": {"epochs": nature.epochs, "clip": "ClipNorm", "clip.norm": 1000.0, "optimizer.weight_decay": 0.01, "schedule.warmup": 0.0},
+        "recipe": {
+            "epochs": nature.epochs,
+            "clip": "ClipNorm",
+            "clip.norm": 1000.0,
+            "optimizer.weight_decay": 0.01,
+            "schedule.warmup": 0.0,
+        },
         "resources": {"workers": 1, "cpus": CORES},
         "trials": 0,
     }

@@ -81,7 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; the exit status is 0."""
     parser = argparse.ArgumentParser(prog="python -m analysis.doctor.rates", description=__doc__.split("\n")[0])
     parser.add_argument("--cases", type=int, default=1_000, metavar="N", help="planted sweeps of each kind (1,000)")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="a page to write the table into, between its markers")
+    parser.add_argument(
+        "--write", type=Path, metavar="PAGE", help="a page to write the table into, between its markers"
+    )
     options = parser.parse_args(arguments)
     text = table(options.cases)
     print(text)

@@ -1,4 +1,4 @@
-"""What only several runs show: a seed that fails where the others do not, a search that wastes its heats, a range that ends too soon."""
+"""What only several runs show: a seed that fails where the others do not, wasted heats, a range that ends too soon."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def seeds(group: Group) -> Finding | None:
     learned = _learned(group, float(np.median(rest)))
     if gap <= 0 or (learned is not None and gap < LOST * learned):
         return None
-    p = _apart(gap=float(rest.mean()) - goal.sign * group.scores[worst], spread=float(rest.std(ddof=1)), others=len(rest))
+    p = _apart(
+        gap=float(rest.mean()) - goal.sign * group.scores[worst], spread=float(rest.std(ddof=1)), others=len(rest)
+    )
     if p >= ALPHA:
         return None
     seed = next((course.seed for course in group.courses if course.id == worst), None)
@@ -49,8 +51,8 @@ def seeds(group: Group) -> Finding | None:
         level=group.label,
         trials=[worst],
         of=group.size,
-        evidence=f"seed {seed} ends at {units.value(group.scores[worst], metric)} test {units.name(metric)}, the other {len(rest)} between "
-        f"{units.value(min(goal.sign * rest), metric)} and {units.value(max(goal.sign * rest), metric)}",
+        evidence=f"seed {seed} ends at {units.value(group.scores[worst], metric)} test {units.name(metric)}, the other "
+        f"{len(rest)} between {units.value(min(goal.sign * rest), metric)} and {units.value(max(goal.sign * rest), metric)}",
         change=changes.warmer(group),
         sure=1 - p,
         strength=1.0 if learned is None else gap / max(learned, gap),
@@ -126,7 +128,8 @@ def ends(question: Question, levels: Sequence[Tuned], records: Sequence[TrialRec
             level=edge.levels[0] if len(edge.levels) == 1 and len(levels) > 1 else None,
             trials=[one.id for one in of],
             of=sum(one.stage is Stage.FINAL for one in records),
-            evidence=f"{edge.path} is tuned to the {edge.end} end of {edge.range.text}{where}: {low if low == high else f'{low} to {high}'}",
+            evidence=f"{edge.path} is tuned to the {edge.end} end of {edge.range.text}{where}: "
+            f"{low if low == high else f'{low} to {high}'}",
             change=f"{edge.path} {edge.range.text} -> {changes.wider(edge.range, edge.end)}",
         )
 
@@ -135,7 +138,9 @@ def _same(record: TrialRecord, level: Tuned) -> bool:
     return dict(record.level) == dict(level.level)
 
 
-def scores(finished: Mapping[int, TrialRecord], values: Mapping[int, float], courses: Sequence[Course]) -> dict[str, float]:
+def scores(
+    finished: Mapping[int, TrialRecord], values: Mapping[int, float], courses: Sequence[Course]
+) -> dict[str, float]:
     """The test scores of the finals by their id, of those whose course is known."""
     known = {course.id for course in courses}
     return {record.id: values[seed] for seed, record in finished.items() if record.id in known}

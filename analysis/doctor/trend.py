@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
 
-from analysis.doctor.course import Array
+from analysis.doctor.course import Array, middle
 
 SURE = 2.58
 """The z-value from which a trend counts: one-sided 0.5 % in series that have none."""
 
 
 def kendall(values: Array) -> tuple[float, float]:
-    """Mann and Kendall's S, the rises less the falls among all pairs, and its variance in a series without a trend; ties counted."""
+    """Mann and Kendall's S, the rises less the falls among all pairs, and its variance where there is no trend; ties counted."""
     n = len(values)
     if n < 2:
         return 0.0, 0.0
-    first, second = np.triu_indices(n, 1)
-    s = float(np.sign(values[second] - values[first]).sum())
-    _, ties = np.unique(values, return_counts=True)
+    s = float(np.triu(np.sign(values[None, :] - values[:, None])).sum())
+    ties = np.array([*Counter(values.tolist()).values()])
     variance = (n * (n - 1) * (2 * n + 5) - float((ties * (ties - 1) * (2 * ties + 5)).sum())) / 18
     return s, variance
 
@@ -48,7 +48,7 @@ def noise(values: Array) -> float:
     """
     if len(values) < 4:
         return 0.0
-    return float(1.4826 * np.median(np.abs(np.diff(values, 2))) / math.sqrt(6))
+    return 1.4826 * middle(np.abs(np.diff(values, 2))) / math.sqrt(6)
 
 
 def chance(z: float) -> float:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-import trainables
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+import trainables
 from tests.trainables.test_every_field import CHANGED
 from trainables import (
     SGD,
@@ -29,6 +29,7 @@ from trainables import (
     Clips,
     ClipValue,
     ConflictError,
+    Constraint,
     CrossEntropy,
     Curriculum,
     Embedded,
@@ -123,6 +124,7 @@ FULL = Net(
 NEEDED: Mapping[type, Any] = {
     ClipNorm: ClipNorm(1.0),
     ClipValue: ClipValue(0.5),
+    Constraint: Constraint(groups=((0, 1), (2, 3))),
     Clips: Clips(ClipValue(0.5), ClipNorm(1.0)),
     PerWorker: PerWorker(64),
     Augmentations: Augmentations(Mirror(), Noise(std=0.1)),
@@ -140,7 +142,8 @@ OTHERS = {Task, Splits, Shape, InMemory, Plan, Embedded, Maximise, Minimise}
 
 PUBLIC = {getattr(module, name) for module in (trainables, models) for name in module.__all__}
 PARTS = sorted(
-    (one for one in PUBLIC if isinstance(one, type) and is_dataclass(one) and one not in OTHERS), key=lambda one: one.__name__
+    (one for one in PUBLIC if isinstance(one, type) and is_dataclass(one) and one not in OTHERS),
+    key=lambda one: one.__name__,
 )
 
 
@@ -234,7 +237,8 @@ def test_a_file_holds_recipe_segments_and_remarks(tmp_path: Path, form: str) -> 
 def test_a_file_written_by_hand_may_leave_out_what_is_usual(tmp_path: Path) -> None:
     path = tmp_path / "mine.yml"
     path.write_text(
-        f"format: {FORMAT}\nrecipe:\n  class: Recipe\n  model: {{class: MLP, widths: [32]}}\n  optimizer: {{class: AdamW, lr: 3e-3}}\n"
+        f"format: {FORMAT}\nrecipe:\n  class: Recipe\n  model: {{class: MLP, widths: [32]}}\n"
+        "  optimizer: {class: AdamW, lr: 3e-3}\n"
     )
     assert read(path).recipe == Recipe(model=MLP(widths=(32,)), optimizer=AdamW(lr=3e-3))
 
@@ -251,7 +255,8 @@ def test_what_is_not_known_is_refused_all_at_once(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     said = refused(
         path,
-        f"format: {FORMAT}\nrecipe:\n  class: Recipe\n  model: {{class: MPL}}\n  optimizer: {{class: AdamW, lrr: 1}}\n  clip: {{class: ClipNorm}}\n"
+        f"format: {FORMAT}\nrecipe:\n  class: Recipe\n  model: {{class: MPL}}\n  optimizer: {{class: AdamW, lrr: 1}}\n"
+        "  clip: {class: ClipNorm}\n"
         "  stop: {patience: 3}\n  colour: red\n",
     )
     for words in (
@@ -270,7 +275,9 @@ def test_what_is_not_known_is_refused_all_at_once(tmp_path: Path) -> None:
     )
     assert "it has format 7, this version reads" in refused(path, "format: 7\n")
     assert "recipes is not known here" in refused(path, f"format: {FORMAT}\nrecipes: 1\n")
-    assert "recipe is a MLP; it must begin with class: Recipe" in refused(path, f"format: {FORMAT}\nrecipe: {{class: MLP}}\n")
+    assert "recipe is a MLP; it must begin with class: Recipe" in refused(
+        path, f"format: {FORMAT}\nrecipe: {{class: MLP}}\n"
+    )
     assert "it is not YAML (line" in refused(path, "a: [\n")
     assert "it holds a list" in refused(path, "- 1\n")
     assert "comes twice" in refused(tmp_path / "x.json", '{"format": 1, "format": 1}')
@@ -283,7 +290,8 @@ def test_what_is_not_known_is_refused_all_at_once(tmp_path: Path) -> None:
 def test_no_code_is_run_that_was_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that is not allowed is not even imported, and of one that is nothing is called but its dataclasses."""
     (tmp_path / "foreign.py").write_text(
-        f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\ndef touch(**_):\n    Path({str(tmp_path / 'called')!r}).touch()\n"
+        f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n"
+        f"def touch(**_):\n    Path({str(tmp_path / 'called')!r}).touch()\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     path = tmp_path / "x.yaml"

@@ -32,24 +32,31 @@ def seen(case: Case, settings: Mapping[str, Any] | None = None) -> list[Finding]
     return examine(asked, case.records, waits=case.waits)
 
 
-@pytest.mark.parametrize(
-    ("disease", "settings", "evidence", "change"),
-    [
-        (Disease.OVERFITTING, {}, r"validation loss rises from [\d.]+ at epoch \d+ to [\d.]+ towards epoch \d+, while training loss falls", r"optimizer\.weight_decay 0\.01 -> 0\.1"),
-        (Disease.OVERFITTING, {"model.dropout": 0.1}, "", r"model\.dropout 0\.1 -> 0\.3"),
-        (Disease.NO_PROGRESS, {}, r"training loss [\d.]+ in epoch 1 and [\d.]+ in the last third", r"optimizer\.lr log_uniform\(0\.0001, 0\.1\) -> log_uniform\("),
-        (Disease.APART, {"sampling": "Chunked"}, r"validation loss never below", r"sampling=Chunked\(\) -> None"),
-        (Disease.OSCILLATION, {}, r"training loss turns round \d+ times in \d+ epochs, by \d+ %", r"optimizer\.lr log_uniform"),
-        (Disease.SHORT, {}, r"still falls when the \d+ epochs are over", r"epochs (\d+) -> \d+"),
-        (Disease.SPIKES, {"clip": None}, r"spikes \d+ times", r"clip=ClipNorm\(1\.0\)"),
-        (Disease.GRADIENTS, {}, r"norm of the gradients grows from", r"optimizer\.lr"),
-        (Disease.SEEDS, {}, r"seed \d+ ends at [\d.]+ % test accuracy, the other \d+ between", r"schedule\.warmup 0 -> 0\.1"),
-        (Disease.EDGE, {}, r"tuned to the upper end of log_uniform\(0\.0001, 0\.1\): 0\.099", r"log_uniform\(0\.0001, 0\.1\) -> log_uniform\(1e-4, 1\)"),
-        (Disease.INPUT, {}, r"% of the time is spent waiting for batches", r"prefetch=Prefetch\(depth=2\)"),
-        (Disease.DEVICE, {}, r"the cores of a run are busy for \d+ %", r"resources\.cpus 4 -> [12]"),
-        (Disease.DIVERGENCE, {"clip": None}, r"finals", r"clip=ClipNorm\(1\.0\)|optimizer\.lr"),
-    ],
-)  # fmt: skip
+RANGE = r"optimizer\.lr log_uniform\(0\.0001, 0\.1\) -> log_uniform\("
+
+SAID: list[tuple[Disease, dict[str, Scalar], str, str]] = [
+    (Disease.OVERFITTING, {}, r"rises from [\d.]+ at epoch \d+ to [\d.]+ towards epoch", r"weight_decay 0\.01 -> 0\.1"),
+    (Disease.OVERFITTING, {"model.dropout": 0.1}, "while training loss falls", r"model\.dropout 0\.1 -> 0\.3"),
+    (Disease.NO_PROGRESS, {}, r"training loss [\d.]+ in epoch 1 and [\d.]+ in the last third", RANGE),
+    (Disease.APART, {"sampling": "Chunked"}, r"validation loss never below", r"sampling=Chunked\(\) -> None"),
+    (Disease.OSCILLATION, {}, r"training loss turns round \d+ times in \d+ epochs, by \d+ %", RANGE),
+    (Disease.SHORT, {}, r"still falls when the \d+ epochs are over", r"epochs (\d+) -> \d+"),
+    (Disease.SPIKES, {"clip": None}, r"spikes \d+ times", r"clip=ClipNorm\(1\.0\)"),
+    (Disease.GRADIENTS, {}, r"norm of the gradients grows from", RANGE),
+    (
+        Disease.SEEDS,
+        {},
+        r"seed \d+ ends at [\d.]+ % test accuracy, the other \d+ between",
+        r"schedule\.warmup 0 -> 0\.1",
+    ),
+    (Disease.EDGE, {}, r"tuned to the upper end of log_uniform\(0\.0001, 0\.1\): 0\.099", rf"{RANGE}1e-4, 1\)"),
+    (Disease.INPUT, {}, r"% of the time is spent waiting for batches", r"prefetch=Prefetch\(depth=2\)"),
+    (Disease.DEVICE, {}, r"the cores of a run are busy for \d+ %", r"resources\.cpus 4 -> [12]"),
+    (Disease.DIVERGENCE, {"clip": None}, r"finals", r"clip=ClipNorm\(1\.0\)|optimizer\.lr"),
+]
+
+
+@pytest.mark.parametrize(("disease", "settings", "evidence", "change"), SAID, ids=lambda one: str(one)[:20])
 def test_evidence_and_change(disease: Disease, settings: dict[str, Scalar], evidence: str, change: str) -> None:
     one = named(seen(case(disease), settings), disease)
     assert re.search(evidence, one.evidence), one.evidence
@@ -131,7 +138,9 @@ def test_heats_are_left_alone_but_for_many_that_diverged() -> None:
     assert one.evidence.startswith("5 of 12 heats diverged, at learning rates from 0.0")
     assert re.fullmatch(r"optimizer\.lr log_uniform\(0\.0001, 0\.1\) -> log_uniform\(1e-4, (5e-3|0\.01)\)", one.change)
     assert one.matters < 0.5
-    unlike = [replace(one, status=Status.DIVERGED if one.id in ("h0", "h5", "h9") else Status.COMPLETED) for one in heats(0)]
+    unlike = [
+        replace(one, status=Status.DIVERGED if one.id in ("h0", "h5", "h9") else Status.COMPLETED) for one in heats(0)
+    ]
     assert examine(healthy.question, [*unlike, *healthy.records]) == []
 
 
@@ -145,7 +154,8 @@ def test_nothing_to_look_at_is_no_trouble() -> None:
     for raw in ({}, {"recipe": None, "space": None, "resources": "many"}):
         assert examine(replace(healthy.question, raw=raw), healthy.records) == []
     few = [
-        replace(one, history=[{"epoch": row["epoch"], "train/loss": None} for row in one.history]) for one in healthy.records
+        replace(one, history=[{"epoch": row["epoch"], "train/loss": None} for row in one.history])
+        for one in healthy.records
     ]
     assert examine(healthy.question, few) == []
 

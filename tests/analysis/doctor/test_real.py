@@ -64,7 +64,9 @@ def unlearnable(seed: int) -> Splits:
     """Forty points whose classes say nothing of them: what is learned of these is of no use for others."""
     generator = torch.Generator().manual_seed(seed)
     inputs, classes = torch.randn(140, 8, generator=generator), torch.randint(3, (140,), generator=generator)
-    return Splits(train=(inputs[:40], classes[:40]), val=(inputs[40:90], classes[40:90]), test=(inputs[90:], classes[90:]))
+    return Splits(
+        train=(inputs[:40], classes[:40]), val=(inputs[40:90], classes[40:90]), test=(inputs[90:], classes[90:])
+    )
 
 
 def by_class(seed: int) -> Splits:
@@ -74,7 +76,9 @@ def by_class(seed: int) -> Splits:
     return replace(splits, train=(splits.train[0][order], splits.train[1][order]))
 
 
-small = Recipe(model=MLP(widths=(16,)), batch_size=16, epochs=30, optimizer=SGD(lr=0.1, momentum=0.9), schedule=Cosine())
+small = Recipe(
+    model=MLP(widths=(16,)), batch_size=16, epochs=30, optimizer=SGD(lr=0.1, momentum=0.9), schedule=Cosine()
+)
 
 
 def test_a_huge_learning_rate() -> None:
