@@ -133,13 +133,29 @@ def _module(recipe: Recipe, device: torch.device) -> nn.Module:
     """The module as a run has it before its first step."""
     from trainables.modules import freeze, recompute
 
-    module = recipe.model.build().to(device=device, dtype=recipe.precision.dtype())
+    module = recipe.model.build()
+    _place(module, device, recipe.precision.dtype())
     frozen = freeze(module, recipe.freeze)
     recompute(module, recipe.recompute)
     module.train()
     for part in frozen:
         part.eval()
     return module
+
+
+def _place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """What ``module.to`` does, which torch cannot do for tensors without memory; parameters that are shared stay so."""
+    from torch import nn
+
+    from trainables.data.source import moved
+
+    made: dict[int, tuple[Tensor, Tensor]] = {}  # with the old one, whose place in memory would be taken by another's
+    for part in module.modules():
+        for name, old in [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]:
+            if id(old) not in made:
+                (new,) = moved((old.detach(),), device, dtype)
+                made[id(old)] = old, nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
+            setattr(part, name, made[id(old)][1])
 
 
 def _peak(module: nn.Module, recipe: Recipe, sample: Tensors, device: torch.device, size: int) -> int:

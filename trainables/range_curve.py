@@ -158,7 +158,7 @@ def _grown(losses: Sequence[float]) -> str:
 
 
 def _error(losses: Sequence[float], decay: float) -> float:
-    """The standard error of the difference between a smooth loss at an end, where weights lie on one side, and one in the middle."""
+    """The standard error of the difference of a smooth loss at an end, where weights lie on one side, and one in the middle."""
     square = decay * decay
     end = (1 - decay) ** 2 / (1 - square)
     middle = (1 + square) / (1 - square) * ((1 - decay) / (1 + decay)) ** 2
