@@ -31,7 +31,8 @@ def asked_task(place: str | None = None, data: str | None = None) -> Task:
                 "name a task of your own whose data has a field 'path'"
             ],
         )
-    return replace(task, data=replace(settings, path=data), samples=None)  # type: ignore[type-var]
+    reading: Any = replace(settings, path=data)  # type: ignore[type-var]
+    return replace(task, data=reading, samples=None)
 
 
 def shipped() -> str:

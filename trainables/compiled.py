@@ -74,7 +74,7 @@ def warm(run: Run) -> None:
 
 
 def _looked_at(run: Run) -> dict[int, Set]:
-    """The sizes of the batches that this worker meets in evaluation, full ones and what is left over, each with a set that has it."""
+    """The sizes of the batches that this worker meets in evaluation, full and left over, each with a set that has it."""
     from trainables.data.source import count
 
     found: dict[int, Set] = {}

@@ -1,8 +1,7 @@
-"""Sweeps whose runs are not validated after every epoch: who is judged where, and what the ledger, the page and MLflow make of it."""
+"""Sweeps whose runs are not validated after every epoch: who is judged where, and what ledger, page and MLflow make of it."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,18 +78,6 @@ def test_finals_score_by_full_passes_alone(folder: Path) -> None:
     assert all("val/accuracy_sample" in record.history[0] for record in sampled)
 
 
-def test_an_interrupted_sweep_tells_what_an_undisturbed_one_does(folder: Path, sweep: Sweep, tmp_path: Path) -> None:
-    def essence(record: TrialRecord) -> tuple[Any, ...]:
-        values = [
-            {name: value for name, value in row.items() if name.startswith(("train/", "val", "within"))}
-            for row in record.history
-        ]
-        return record.id, record.status, record.best_epoch, json.dumps(values)
-
-    whole = run(sweep, tmp_path)
-    assert sorted(map(essence, read_ledger(folder))) == sorted(map(essence, whole))
-
-
 def test_ledger_tables_page_and_mlflow_bear_looks_and_gaps(folder: Path) -> None:
     records = read_ledger(folder)
     within = next(record for record in records if "WithinEpoch" in str(record.level))
@@ -122,6 +109,6 @@ def test_every_segment_of_a_population_ends_with_a_full_pass(tmp_path: Path) -> 
         assert validated(record) == [record.until]
         assert "val/accuracy" in record.metrics
     (final,) = (record for record in records if record.stage is Stage.FINAL)
-    assert validated(final) == [3, 6, 9]
+    assert validated(final) == [*(turn["until"] for turn in final.earlier), 9]
     best = max(heats, key=lambda record: (record.until or 0, record.metrics["val/accuracy"]))
     assert final.point == best.point

@@ -25,7 +25,11 @@ def test_it_is_the_digits_or_what_is_named() -> None:
         ("digits", None, "--task digits: write MODULE:NAME; trainables.tasks:digits"),
         (":task", None, "--task :task: write MODULE:NAME"),
         ("nowhere.at.all:task", None, "ModuleNotFoundError: No module named 'nowhere'"),
-        ("tests.trainables.small:tusk", None, "tests.trainables.small has no 'tusk'; its tasks: tests.trainables.small:task"),
+        (
+            "tests.trainables.small:tusk",
+            None,
+            "tests.trainables.small has no 'tusk'; its tasks: tests.trainables.small:task",
+        ),
         ("tests.trainables.small:clusters", None, "clusters is a function, not a Task"),
         ("math:pi", None, "pi is a float, not a Task; math holds no task; trainables.tasks:digits"),
         (None, "flowers.csv", "--data flowers.csv: the data of task 'digits' is built in and reads no file"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Held:
-    """A source whose batches, in the order in which they lie, are made once and held: for sets that are looked at after every epoch.
+    """A source whose batches, in the order in which they lie, are made once and held: for sets that are looked at every epoch.
 
     At most ``limit`` bytes of the CPU's memory are taken, from the front; what lies beyond is made anew each time. Batches of
     another size, as after an automatic micro-batch has been halved, take the place of those before. Samples asked for by number

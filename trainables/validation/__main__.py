@@ -1,11 +1,11 @@
 """What each validation policy saves in a run, and what it misses: one training run, one table.
 
-    python -m trainables.validation [--task MODULE:NAME] [--data PATH] [--recipe FILE] [--epochs N] [--seed N] [--device NAME] [--json]
+    python -m trainables.validation [--task MODULE:NAME] [--recipe FILE] [--epochs N] [--json]
 
-Every policy is followed through the same run, beside a full pass after each epoch. "passes" are the full ones, and after a + those over
-a sample or within an epoch. "error" is how far off, in the goal's metric and on average, a policy is in what it knows after each epoch
-(measured, or left from the last full pass) and at each look within one; "largest" is the most. "best" is the epoch that it would
-choose, "lost" how much better the best of all epochs is. For one's own policies there is trainables.validation.compare.compared.
+Every policy is followed through the same run, beside a full pass after each epoch. "passes" are the full ones, and after a + those
+over a sample or within an epoch. "error" is how far off, in the goal's metric and on average, a policy is in what it knows after
+each epoch (measured, or left from the last full pass) and at each look within one; "largest" is the most. "best" is the epoch that
+it would choose, "lost" how much better the best of all epochs is. One's own policies: trainables.validation.compare.compared.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -38,7 +39,7 @@ HEAD = ("policy", "passes", "CPU-s", "saved", "error", "largest", "best", "lost"
 
 def usual() -> list[Validation]:
     """The policies that the command shows."""
-    return [EveryEpoch(), Thirds(), OnPlateau(), Sampled(share=0.1), Sampled(share=0.5), WithinEpoch(every=0.5)]
+    return [EveryEpoch(), Thirds(), OnPlateau(patience=2), Sampled(share=0.1), Sampled(share=0.5), WithinEpoch(every=0.5)]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -100,11 +101,14 @@ def _number(value: float) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> None:
-    """Rows under one another, the first column to the left and numbers to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        print("  ".join(cells))
+    """Rows under one another in 80 columns: numbers to the right, and what is too long in the first column below itself."""
+    widths = [max(len(row[column]) for row in rows) for column in range(1, len(rows[0]))]
+    room = max(16, 80 - sum(widths) - 2 * len(widths))
+    names = [textwrap.wrap(row[0], room, subsequent_indent="  ") for row in rows]
+    room = max(len(line) for lines in names for line in lines)
+    for row, (name, *more) in zip(rows, names, strict=True):
+        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths, strict=True)]
+        print("\n".join(["  ".join([name.ljust(room), *cells]), *more]))
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:

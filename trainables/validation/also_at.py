@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trainables.validation.validation import Picking
+from trainables.validation.validation import Beside, Picking
 
 if TYPE_CHECKING:
     from trainables.run import Run
@@ -26,9 +26,7 @@ class AlsoAt:
         """The policy's."""
         return self.policy.kind
 
-    def full(
-        self, epoch: int, epochs: int, history: Sequence[Mapping[str, Any]], goal: Maximise | Minimise
-    ) -> bool:
+    def full(self, epoch: int, epochs: int, history: Sequence[Mapping[str, Any]], goal: Maximise | Minimise) -> bool:
         """There, and where the policy says so."""
         return epoch == self.epoch or self.policy.full(epoch, epochs, history, goal)
 
@@ -40,6 +38,11 @@ class AlsoAt:
     def picks(self) -> bool:
         """Whether the policy asks for samples by number."""
         return isinstance(self.policy, Picking) and self.policy.picks
+
+    @property
+    def beside(self) -> bool:
+        """Whether the policy measures its own values at full passes too."""
+        return isinstance(self.policy, Beside) and self.policy.beside
 
     def within(self, steps: int) -> frozenset[int]:
         """The policy's."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from trainables.describe import text
 from trainables.errors import ConflictError
 from trainables.validation.every_epoch import EveryEpoch
-from trainables.validation.validation import due
+from trainables.validation.validation import Beside, due
 
 if TYPE_CHECKING:
     import torch
@@ -36,8 +36,8 @@ class Error:
 class Outcome:
     """One policy over a run.
 
-    ``full`` passes at the ends of epochs, ``partial`` ones there and within epochs. ``seconds`` are CPU time over all workers of
-    this process, on a GPU wall time; ``saved`` is the share of them that every epoch's full pass takes, below 0 where it takes more.
+    ``full`` passes at the ends of epochs, ``partial`` ones there and within epochs. ``seconds`` are CPU time of the process, on a
+    GPU wall time; ``saved`` is the share of them that every epoch's full pass takes, below 0 where it takes more.
     ``errors`` are by validation set: after an epoch a policy knows what it measured, or else still what its last full pass said.
     ``best_epoch`` is the one that it chooses; ``lost`` is what the best of all epochs is better, on ``val``.
     """
@@ -135,6 +135,8 @@ class _Followed:
         if due(self.policy, run.epoch, run.plan.epochs, self.history, run.task.goal):
             self.full, self.seconds = self.full + 1, self.seconds + seconds
             row |= full
+            if isinstance(self.policy, Beside) and self.policy.beside:
+                self._approximate(run)
             self.known |= full
         else:
             self._approximate(run)
@@ -194,7 +196,9 @@ def _finite(run: Run, full: Mapping[str, float]) -> None:
     """Raises ConflictError for a value that cannot be compared."""
     for name in ("val/loss", f"val/{run.task.goal.metric}"):
         if not math.isfinite(full[name]):
-            said = f"{name} is {full[name]} after epoch {run.epoch}: with such a run nothing is compared; take a lower learning rate"
+            said = (
+                f"{name} is {full[name]} after epoch {run.epoch}, which cannot be compared; take a lower learning rate"
+            )
             raise ConflictError("validation", [said])
 
 

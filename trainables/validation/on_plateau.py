@@ -18,9 +18,8 @@ class OnPlateau:
     """A full pass after every epoch; on a plateau, after every ``every``-th.
 
     A plateau begins once ``patience`` full passes in a row have brought no improvement of the goal's validation value by more than
-    ``min_delta``, and ends with the next that does. Early stopping counts validated epochs: on a plateau it waits ``every`` times as
-    long. Runs on a plateau at other epochs are validated at other epochs, so ASHA may judge one of them at an epoch later than the
-    other.
+    ``min_delta``, and ends with the next that does. Early stopping counts validated epochs: on a plateau it waits
+    ``every`` times as long. Runs with plateaus at other epochs are validated at others, so ASHA may judge one later than the other.
     """
 
     patience: int = 3

@@ -13,13 +13,14 @@ from trainables.data import feed
 from trainables.data.source import chosen, count
 from trainables.evaluate import evaluate
 from trainables.seeds import generator, seeded
-from trainables.validation.validation import due
+from trainables.validation.validation import Beside, due
 
 if TYPE_CHECKING:
     from trainables.data.source import Set
     from trainables.run import Run
     from trainables.task import Tensors
     from trainables.telemetry import Meter
+    from trainables.validation.validation import Validation
 
 
 def validated(run: Run) -> Mapping[str, float]:
@@ -28,8 +29,19 @@ def validated(run: Run) -> Mapping[str, float]:
         run.average.epoch_ended(run.epoch, run.plan.epochs, lambda: _inputs(run))
     policy = run.recipe.validation
     if due(policy, run.epoch, run.plan.epochs, run.history, run.task.goal):
-        return full_pass(run)
+        full = full_pass(run)
+        return full | _beside(policy, run, full) if isinstance(policy, Beside) and policy.beside else full
     return {f"{name}_{policy.kind}": value for name, value in policy.instead(run).items()}
+
+
+def _beside(policy: Validation, run: Run, full: Mapping[str, float]) -> dict[str, float]:
+    """What the policy measures instead, beside the full pass, and how far it is off."""
+    found: dict[str, float] = {}
+    for name, value in policy.instead(run).items():
+        found[f"{name}_{policy.kind}"] = value
+        if name in full:
+            found[f"{name}_{policy.kind}_error"] = value - full[name]
+    return found
 
 
 def looked(run: Run, batches: Iterator[Tensors], meter: Meter) -> Iterator[Tensors]:
@@ -47,7 +59,7 @@ def full_pass(run: Run) -> dict[str, float]:
 
 
 def sample_pass(run: Run, share: float) -> dict[str, float]:
-    """The same over a random ``share`` of each set, one sample at least: drawn for this batch of this epoch, for all workers alike."""
+    """The same over a random ``share`` of each set, one sample at least; all workers draw the same."""
     return _pass(run, {name: _drawn(run, name, share) for name in sets(run)})
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Thirds:
-    """A full pass after every ``early``-th epoch in the first third of a run, every ``mid``-th in the second, ``late``-th in the last.
+    """A full pass after every ``early``-th epoch of a run's first third, ``mid``-th of the second, ``late``-th of the last.
 
     Epochs are counted from the run's first: with ``early=4`` those are 4, 8, 12. The best epoch is found among those that are
     validated, so few passes early cost little where the best comes late. A target counts as reached when a pass has seen it.

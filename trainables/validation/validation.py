@@ -28,14 +28,12 @@ class Validation(Protocol):
         """What the names of approximate values end in."""
         ...
 
-    def full(
-        self, epoch: int, epochs: int, history: Sequence[Mapping[str, Any]], goal: Maximise | Minimise
-    ) -> bool:
+    def full(self, epoch: int, epochs: int, history: Sequence[Mapping[str, Any]], goal: Maximise | Minimise) -> bool:
         """Whether epoch ``epoch`` (from 1) of ``epochs`` ends with a full pass; ``history`` has the rows of those before it."""
         ...
 
     def instead(self, run: Run) -> Mapping[str, float]:
-        """What is measured where there is no full pass, and within epochs, under plain names; nothing where the run is not looked at.
+        """What is measured where there is no full pass, and within epochs, under plain names; nothing if nothing is.
 
         All workers ask at the same moment and get the same.
         """
@@ -57,6 +55,16 @@ class Picking(Protocol):
     @property
     def picks(self) -> bool:
         """Whether it does with these settings; a stream has no numbers."""
+        ...
+
+
+@runtime_checkable
+class Beside(Protocol):
+    """A policy that measures its own values at full passes too, so that the history says how far they are off."""
+
+    @property
+    def beside(self) -> bool:
+        """Whether it does with these settings."""
         ...
 
 

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WithinEpoch:
-    """A full pass after every epoch, and looks within it: after each such fraction of it (``every=0.25``), or so many batches (``500``).
+    """A full pass after every epoch, and looks within it, after each such fraction of it (0.25) or so many batches (500).
 
-    The looks stand in the epoch's row of the history as a list under ``within``: ``{"batch": 250, "step": 1250, "val/loss": …}``, over
-    a random ``share`` of each set where that is less than 1 (``val/loss_sample``). They choose nothing, and training goes on as if
+    The looks stand in the epoch's row of the history as a list under ``within``, ``{"batch": 250, "step": 1250, "val/loss": 0.3}``,
+    over a random ``share`` of each set where that is less than 1 (``val/loss_sample``). They choose nothing: training goes on as if
     nobody had looked. Beside an average the raw weights are looked at too (``val/loss_raw``); SWA's own are those of the last
     epoch's end. Of several workers each has its own statistics of BatchNorm until the epoch ends, and looks with those.
     """

@@ -51,7 +51,7 @@ def test_it_follows_the_weights_that_would_be_used_and_changes_nothing_that_is_l
 
 def test_what_has_no_copy_is_said() -> None:
     with pytest.raises(ValueError, match="cannot be exported|nothing to quantise"):
-        epochs(validation=Int8(), **{"model": StateSpace(width=4, states=2)})
+        epochs(validation=Int8(), model=StateSpace(width=4, states=2))
 
 
 def test_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:

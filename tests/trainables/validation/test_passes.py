@@ -135,7 +135,7 @@ def test_samples_are_drawn_anew_from_seed_and_epoch_and_stand_for_the_whole() ->
     values = losses(still)
     assert values == losses(still)
     assert values != losses(replace(still, seed=4))
-    assert len(set(values)) == len(values)
+    assert len(set(values)) > 0.9 * len(values)  # of 15,504 choices two may be the same
     # 20 samples, five of them at a time: the mean over 79 draws is close to the loss of all.
     whole = last(still).metrics["val/loss"]
     off = torch.tensor(values) - whole
@@ -228,7 +228,7 @@ def test_an_interrupted_run_validates_where_the_undisturbed_one_does(name: str, 
     assert parts.ending == whole.ending
 
 
-def test_looks_survive_a_file(tmp_path: Path) -> None:
+def test_looks_survive_a_file() -> None:
     epoch = last(recipe(epochs=1, validation=WithinEpoch(every=0.5)))
     file = io.BytesIO()
     torch.save(epoch.run.state(), file)
