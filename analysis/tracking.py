@@ -49,8 +49,9 @@ class Tracker:
     An error while tracking never reaches the sweep: it is told once through ``warn``, tried again every half minute and at the
     end; what is missing then is named, and ``sync`` of the next run writes it. ``question.raw["created"]`` tells this sweep from
     another of the same name in the same store, so it must stay the same when a sweep is resumed. A trial gets its run when it has
-    lasted ``linger`` seconds or has ended; its epochs are written every ``pace`` seconds. MLflow is imported on the thread when
-    the first run is due. Raises TrackingError when the URI cannot be used at all (``check`` says more).
+    lasted ``linger`` seconds or has ended; its epochs are written every ``pace`` seconds, and what it notes within them where
+    ``folder``, the sweep's, is named. MLflow is imported on the thread when the first run is due. Raises TrackingError when the URI
+    cannot be used at all (``check`` says more).
     """
 
     def __init__(
@@ -61,11 +62,12 @@ class Tracker:
         warn: Callable[[str], None] | None = None,
         linger: float = 10.0,
         pace: float = 4.0,
+        folder: Path | None = None,
     ) -> None:
         self._place = Place.of(uri)
         self._warn = warn or _to_stderr
         self._pace = pace
-        self._writer = Writer(place=self._place, question=question, linger=linger, pace=pace)
+        self._writer = Writer(place=self._place, question=question, linger=linger, pace=pace, folder=folder)
         self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._warned = self._closed = False

@@ -158,6 +158,16 @@ def once(record: TrialRecord, goal: Goal) -> list[Metric]:
     return [(_metric_key(name), float(value), when, 0) for name, value in values.items() if _finite(value)]
 
 
+def steps(rows: Iterable[Row]) -> list[Metric]:
+    """What a trial noted within its epochs, as ``step/`` by the optimizer's step; what is not finite is left out."""
+    return [
+        (f"step/{name}", float(row[name]), milliseconds(row.get("time")), int(row["step"]))
+        for row in rows
+        for name in ("loss", "lr", "grad_norm")
+        if _finite(row.get(name))
+    ]
+
+
 def mlflow_status(status: Status) -> str:
     """MLflow's word: a trial that was lost has failed; a stopped or diverged one is an answer."""
     return "FAILED" if status.lost else "FINISHED"

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _PAGE = 1000
-_ONCE = ("best/", "cost/")
+_NO_CURVES = ("best/", "cost/", "step/")
+"""What is not by epoch."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -109,7 +110,7 @@ class Store:
 
     def last_epoch(self, found: Found) -> int:
         """The last epoch of which all is written, 0 for none: a run that was cut short may lack a part of the one after."""
-        curves = [name for name in found.metrics if not name.startswith(_ONCE)]
+        curves = [name for name in found.metrics if not name.startswith(_NO_CURVES)]
         key = min(curves, key=lambda name: (not name.startswith("train/"), name), default=None)
         if key is None:
             return 0

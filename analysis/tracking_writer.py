@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from analysis import steps as by_step
 from analysis.ledger import Question
 from analysis.records import Row, Status, TrialRecord
 from analysis.tracking_links import Links, links, run_page, top
 from analysis.tracking_note import note
 from analysis.tracking_place import Place
 from analysis.tracking_runs import (
+    Metric,
     Naming,
     created,
     data_of,
@@ -20,6 +22,7 @@ from analysis.tracking_runs import (
     mlflow_status,
     once,
     rows,
+    steps,
     sweep_params,
     sweep_tags,
 )
@@ -48,12 +51,16 @@ class Writer:
     in one batch.
     """
 
-    def __init__(self, *, place: Place, question: Question, linger: float, pace: float) -> None:
+    def __init__(
+        self, *, place: Place, question: Question, linger: float, pace: float, folder: Path | None = None
+    ) -> None:
         self._place, self._question, self._linger, self._pace = place, question, linger, pace
         self._naming, self._data = Naming.of(question), data_of(question)
         self._store: Store | None = None
         self._sweep: Found | None = None
         self._runs: dict[str, Found] = {}
+        self._folder = folder
+        self._tails: dict[str, by_step.Tail] = {}
         self._live: dict[str, _Live] = {}
         self._owed: dict[str, TrialRecord] = {}
         self._told: dict[str, TrialRecord] = {}
@@ -205,13 +212,16 @@ class Writer:
         if found is not None and found.closed:
             store.delete(found)
             del self._runs[record.id]
+            self._tails.pop(record.id, None)  # the new run gets all of its steps
             found = None
         found = found or self._create(store, record)
         tags = self._naming.tags(record)
         changed = {name: value for name, value in tags.items() if found.tags.get(name) != value}
         # The goal's test value first: the page that compares runs shows the first metric that was written.
         metrics = once(record, self._question.goal) + rows(record, record.history, after=self._epoch(store, found))
+        metrics += self._steps(record)
         store.log(found, metrics=metrics, params=self._missing_params(found, record), tags=changed)
+        self._tails.pop(record.id, None)
         if self._data is not None:
             store.name_data(found, self._data)
         ended = milliseconds(record.ended)
@@ -223,15 +233,27 @@ class Writer:
         if found is not None and found.closed:  # of an attempt before this one
             store.delete(found)
             del self._runs[live.record.id]
+            self._tails.pop(live.record.id, None)  # the new run gets all of its steps
             found = None
         found = found or self._create(store, live.record)
         if found.status != "RUNNING":
             store.go_on(found)
-        metrics = rows(live.record, live.rows, after=self._epoch(store, found))
+        metrics = rows(live.record, live.rows, after=self._epoch(store, found)) + self._steps(live.record)
         params = self._missing_params(found, live.record)
         if metrics or params:
             store.log(found, metrics=metrics, params=params)
+        if live.record.id in self._tails:
+            self._tails[live.record.id].taken()
         found.epoch = max([self._epoch(store, found), *(int(row["epoch"]) for row in live.rows)])
+
+    def _steps(self, record: TrialRecord) -> list[Metric]:
+        """What a trial has noted within its epochs since it was last written; repeating it changes nothing."""
+        if self._folder is None:
+            return []
+        path = by_step.place(self._folder, record.id)
+        if record.id not in self._tails and not path.exists():
+            return []
+        return steps(self._tails.setdefault(record.id, by_step.Tail(path)).due())
 
     def _create(self, store: Store, record: TrialRecord) -> Found:
         name, tags = self._naming.run_name(record), self._naming.tags(record)

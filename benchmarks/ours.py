@@ -107,7 +107,7 @@ def raced(sweep: Sweep, marks: Path, scratch: Path, *, trials: int, tracked: boo
     """What ``sweeps.main`` does with a sweep from its checks to its last final, but one trial at a time."""
     from analysis.ledger import read_question
     from analysis.tracking import Tracker, check
-    from reports.console import LiveTable
+    from reports.live_table import LiveTable
     from sweeps.engine import cluster, nodes, question
     from sweeps.engine.drive import drive
     from sweeps.engine.lanes import solo

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from analysis import units
 from analysis.records import Row, Stage, Status, TrialRecord
 from reports.curves import number
+from reports.pulses import Pulse
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,9 +26,37 @@ class Standing:
     best: float | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnderWay:
+    """A trial that is trained now, by the last that it told: ``epoch`` counts parts of one, ``seconds`` are those of an epoch."""
+
+    id: str
+    name: str
+    since: float
+    epoch: float
+    epochs: int
+    loss: float | None
+    value: float | None
+    lr: float | None
+    seconds: float | None
+    validating: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Leader:
+    """The heat with the best validation value so far, and what is searched at its point."""
+
+    name: str
+    value: float
+    point: str
+
+
 @dataclass(slots=True)
 class _Trial:
-    """``epochs`` are its own, those ``before`` this command among them; a segment ``begins`` where another left off."""
+    """``epochs`` are its own, those ``before`` this command among them; a segment ``begins`` where another left off.
+
+    ``row`` is the last epoch, ``part`` what is done of the one after it. ``since`` is when it was begun here.
+    """
 
     label: str
     stage: Stage
@@ -37,6 +66,23 @@ class _Trial:
     best: float | None = None
     begins: int = 0
     cut: bool = False
+    name: str = ""
+    point: str = ""
+    since: float = 0.0
+    row: Row = field(default_factory=dict)
+    seconds: float | None = None
+    pulse: Pulse | None = None
+
+    @property
+    def ahead(self) -> Pulse | None:
+        """What it has said of the epoch after the last one that has ended."""
+        current = self.pulse is not None and self.pulse.epoch == self.epochs + self.begins + 1
+        return self.pulse if current else None
+
+    @property
+    def part(self) -> float:
+        """What is done of that epoch."""
+        return self.ahead.part if self.ahead is not None else 0.0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -56,12 +102,21 @@ class Progress:
     _trials: dict[str, _Trial] = field(default_factory=dict)
     _settled: Counter[Stage] = field(default_factory=Counter)
 
-    def began(self, record: TrialRecord) -> None:
-        """A trial starts, or goes on from the epochs that its history holds."""
+    def began(self, record: TrialRecord, since: float = 0.0) -> None:
+        """A trial starts, or goes on from the epochs that its history holds, at a moment on any clock."""
         begins = record.earlier[-1]["until"] if record.parent is not None else 0
         at = max((int(row.get("epoch", 0)) - begins for row in record.history), default=0)
         trial = _Trial(
-            label=self._label(record), stage=record.stage, status=Status.RUNNING, epochs=at, before=at, begins=begins
+            label=self._label(record),
+            stage=record.stage,
+            status=Status.RUNNING,
+            epochs=at,
+            before=at,
+            begins=begins,
+            name=f"{self._label(record)} {_which(record)}",
+            point=_point(record),
+            since=since,
+            row=record.history[-1] if record.history else {},
         )
         self._put(record.id, trial)
 
@@ -70,6 +125,11 @@ class Progress:
         trial = self._trials.get(record_id)
         if trial is None:
             return
+        wall, before = number(row.get("wall_seconds")), number(trial.row.get("wall_seconds"))
+        trial.seconds = (
+            wall - (before or 0.0) if wall is not None and (before or len(trial.row) == 0) else trial.seconds
+        )
+        trial.row = row
         trial.epochs = max(trial.epochs, int(number(row.get("epoch")) or 0) - trial.begins)
         self._score(trial, number(row.get(f"val/{self.metric}")))
 
@@ -84,10 +144,34 @@ class Progress:
             epochs=record.epochs,
             before=before,
             cut=record.status is Status.STOPPED and record.until is None,
+            name=f"{self._label(record)} {_which(record)}",
+            point=_point(record),
         )
         trial.best = None if known is None else known.best
         self._score(trial, number(record.metrics.get(f"val/{self.metric}")))
         self._put(record.id, trial)
+
+    def pulsed(self, record_id: str, pulse: Pulse | None) -> None:
+        """How far the epoch under way has come."""
+        trial = self._trials.get(record_id)
+        if trial is not None:
+            trial.pulse = pulse
+
+    def seconds(self, record_id: str) -> float | None:
+        """What the last epoch of a trial took; None where that is not known."""
+        trial = self._trials.get(record_id)
+        return trial.seconds if trial is not None else None
+
+    def under_way(self) -> list[UnderWay]:
+        """The trials that are trained now, in the order in which they were begun."""
+        return [_under_way(name, trial, self) for name, trial in self._trials.items() if trial.status is Status.RUNNING]
+
+    def leader(self) -> Leader | None:
+        """The best heat so far; of equal ones the first."""
+        sign = 1.0 if self.mode == "max" else -1.0
+        heats = [t for t in self._trials.values() if t.stage is Stage.HEAT and t.best is not None]
+        best = max(heats, key=lambda trial: sign * (trial.best or 0.0), default=None)
+        return None if best is None else Leader(name=best.name, value=best.best or 0.0, point=best.point)
 
     def standings(self) -> list[Standing]:
         """Each level as it stands, in order."""
@@ -112,14 +196,17 @@ class Progress:
 
         Heats that are stopped early train fewer epochs: those to come are taken to train as many as the ended ones did.
         """
-        trained = sum(trial.epochs - trial.before for trial in self._trials.values())
-        if trained < 2 or elapsed <= 0:
+        under_way = [trial for trial in self._trials.values() if trial.status is Status.RUNNING]
+        parts = sum(trial.part for trial in under_way)
+        trained = sum(trial.epochs - trial.before for trial in self._trials.values()) + parts
+        # Where epochs are so long that they tell of their parts, a tenth of one is a pace.
+        if trained < (0.1 if parts else 2) or elapsed <= 0:
             return None
         heats = [t.epochs for t in self._trials.values() if t.stage is Stage.HEAT and t.status.settled]
         usual = sum(heats) / len(heats) if heats else float(self.epochs)
-        under_way = [trial for trial in self._trials.values() if trial.status is Status.RUNNING]
         ahead = sum(
-            max((usual if trial.stage is Stage.HEAT else float(self.epochs)) - trial.epochs, 0.0) for trial in under_way
+            max((usual if trial.stage is Stage.HEAT else float(self.epochs)) - trial.epochs - trial.part, 0.0)
+            for trial in under_way
         )
         for stage, each in ((Stage.HEAT, usual), (Stage.FINAL, float(self.epochs))):
             begun = sum(trial.stage is stage for trial in under_way)
@@ -163,3 +250,35 @@ class Progress:
 
     def _label(self, record: TrialRecord) -> str:
         return units.level(record.level, self.levels[0])
+
+
+def _under_way(record_id: str, trial: _Trial, progress: Progress) -> UnderWay:
+    row, told = trial.row, trial.ahead
+    return UnderWay(
+        id=record_id,
+        name=trial.name,
+        since=trial.since,
+        epoch=trial.epochs + trial.begins + trial.part,
+        epochs=progress.epochs,
+        loss=told.loss if told is not None and told.loss is not None else number(row.get("train/loss")),
+        value=number(row.get(f"val/{progress.metric}")),
+        lr=told.lr if told is not None and told.lr is not None else number(row.get("lr")),
+        seconds=trial.seconds if trial.seconds is not None or told is None else told.seconds,
+        validating=told is not None and told.validating,
+    )
+
+
+def _which(record: TrialRecord) -> str:
+    """What tells a trial from the others of its level: ``final s3``, ``heat t017``."""
+    if record.stage is Stage.FINAL or record.number is None:
+        return f"{record.stage.value} s{record.seed}"
+    return f"{record.stage.value} t{record.number:03d}"
+
+
+def _point(record: TrialRecord) -> str:
+    """What is searched at its point: ``lr 3.1e-3, momentum 0.9``."""
+    searched = {path: value for path, value in record.point.items() if path not in record.level}
+    short = {
+        path: f"{value:.2g}" if isinstance(value, float) else units.label(value) for path, value in searched.items()
+    }
+    return ", ".join(f"{units.name(path)} {value}" for path, value in short.items())

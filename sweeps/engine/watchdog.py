@@ -71,8 +71,9 @@ class Watchdog:
     """Follows a sweep's trials and looks at its cluster from a thread of its own; a context manager around the run.
 
     When it was the watchdog that ended the run, leaving it raises StalledError. ``look`` asks Ray's head and may hang, ``answers``
-    must not. ``interrupt`` asks the main thread to stop, by default as SIGTERM does; ``abandon`` ends the process, with words, when
-    that was not heeded.
+    must not. ``spoke`` tells how many seconds ago a trial has last said how far it is in an epoch, None where it has not:
+    one that still does is not silent, however long its epochs. ``interrupt`` asks the main thread to stop, by default as SIGTERM
+    does; ``abandon`` ends the process, with words, when that was not heeded.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Watchdog:
         look: Callable[[], Scene],
         answers: Callable[[], bool],
         growth: Growth = FIXED,
+        spoke: Callable[[str], float | None] | None = None,
         limits: Limits | None = None,
         interrupt: Callable[[], None] | None = None,
         abandon: Callable[[str], None] | None = None,
@@ -91,6 +93,7 @@ class Watchdog:
         self._kind, self._growth, self._limits = PROCESSES[lane], growth, limits or Limits()
         self._say, self._look, self._answers, self._clock = say, look, answers, clock
         self._interrupt, self._abandon = interrupt or _terminate, abandon or _leave
+        self._spoke = spoke or (lambda _: None)
         self._trials: dict[str, _Trial] = {}
         self._longest = 0.0
         self._gone_before: Sequence[str] | None = None
@@ -175,8 +178,11 @@ class Watchdog:
         """The limit, the trials beyond it, the longest silence first, and whether that is all there are."""
         with self._lock:
             limit = max(self._limits.quiet, self._limits.times * self._longest)
-            silent = sorted((t for t in self._trials.values() if now - t.told > limit), key=lambda t: t.told)
-            return limit, silent, bool(silent) and len(silent) == len(self._trials)
+            quiet = {name: trial for name, trial in self._trials.items() if now - trial.told > limit}
+            number = len(self._trials)
+        last = {name: self._spoke(name) for name in quiet}
+        mute = [trial for name, trial in quiet.items() if (ago := last[name]) is None or ago > limit]
+        return limit, sorted(mute, key=lambda trial: trial.told), bool(mute) and len(mute) == number
 
     def _scene(self) -> Scene | None:
         """What Ray's head knows, without machines that were gone before; None when it does not say so in time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ import pytest
 from analysis.judge import judge
 from analysis.ledger import Question, read_question
 from analysis.records import Stage, Status, TrialRecord
+from analysis.steps import place
 from analysis.tracking import Tracker
 from analysis.tracking_place import Place
 from analysis.tracking_runs import Naming, milliseconds, rows
@@ -452,3 +454,39 @@ def _wait_for_runs(sweep: Sweep, *, at_least: int) -> int:
             return int(count)
         time.sleep(0.01)
     raise AssertionError("the child wrote nothing")
+
+
+def test_what_a_trial_notes_by_step_is_seen_live_and_whole_at_its_end(sweep: Sweep) -> None:
+    path = place(sweep.folder, FINAL.id)
+    path.parent.mkdir(parents=True)
+    lines = [{"epoch": 1, "step": s, "loss": 1 / s, "lr": 0.1, "time": 1.79e9 + s} for s in range(10, 70, 10)]
+
+    def note(*rows: dict[str, float]) -> None:
+        with path.open("a") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+
+    tracker = Tracker(
+        uri=sweep.uri, question=sweep.question, warn=sweep.said.append, linger=0, pace=0.0, folder=sweep.folder
+    )
+    tracker.started(RUNNING)
+    note(*lines[:2])
+    tracker.links()
+    assert [(m.step, m.value) for m in sweep.curve(sweep.runs()[FINAL.id], "step/loss")] == [(10, 0.1), (20, 0.05)]
+    tracker.close()
+    # Another process goes on, tells a step again, and the trial ends.
+    tracker = Tracker(
+        uri=sweep.uri, question=sweep.question, warn=sweep.said.append, linger=0, pace=0.0, folder=sweep.folder
+    )
+    tracker.sync([RUNNING])
+    tracker.started(RUNNING)
+    note(lines[1], *lines[2:4])
+    tracker.links()
+    note(*lines[4:], {"epoch": 1, "step": 70, "loss": None, "lr": 0.1, "time": 1.79e9})
+    tracker.ended(FINAL)
+    tracker.close()
+    run = sweep.runs()[FINAL.id]
+    assert [(m.step, m.value) for m in sweep.curve(run, "step/loss")] == [(row["step"], row["loss"]) for row in lines]
+    assert [m.step for m in sweep.curve(run, "step/lr")] == [10, 20, 30, 40, 50, 60, 70]
+    # What is by step is no epoch: those are all there.
+    assert [m.step for m in sweep.curve(run, "train/loss")] == [row["epoch"] for row in FINAL.history]
+    assert sweep.said == []

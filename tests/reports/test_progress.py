@@ -8,6 +8,7 @@ import pytest
 
 from analysis.records import Stage, Status, Turn
 from reports.progress import Progress
+from reports.pulses import Pulse
 from tests.planted import planted_record
 
 
@@ -96,3 +97,30 @@ def test_a_sweep_without_factors_has_one_level() -> None:
     state.over(replace(heat(1), level={}))
     assert [standing.label for standing in state.standings()] == ["digits"]
     assert state.standings()[0].heats == 1
+
+
+def test_the_leader_is_the_best_heat_with_its_point() -> None:
+    state = progress(mode="max")
+    assert state.leader() is None
+    for number, score in ((1, 0.8), (2, 0.9), (3, 0.9)):
+        state.over(replace(heat(number, score=score), point={"batch_size": 16, "optimizer.lr": 0.00312, "depth": 3}))
+    state.over(planted_record(level=16, stage=Stage.FINAL, seed=1, number=9, score=0.99))
+    leader = state.leader()
+    assert leader is not None
+    assert (leader.name, leader.value, leader.point) == ("16 heat t002", 0.9, "lr 0.0031, depth 3")
+
+
+def test_parts_of_long_epochs_count_until_the_epoch_is_told() -> None:
+    state = Progress(levels=("16",), heats=[1], seeds=0, epochs=4, metric="accuracy", mode="max")
+    state.began(replace(heat(1), history=(), status=Status.RUNNING), 5.0)
+    said = Pulse(epoch=1, part=0.5, loss=0.4, lr=0.1, seconds=60.0, validating=False)
+    state.pulsed(heat(1).id, said)
+    state.pulsed("nobody", said)
+    assert state.left(30.0) == 3.5 * 60.0
+    (trial,) = state.under_way()
+    assert (trial.epoch, trial.loss, trial.lr, trial.seconds, trial.since) == (0.5, 0.4, 0.1, 60.0, 5.0)
+    state.told(heat(1).id, {"epoch": 1, "train/loss": 0.3, "wall_seconds": 66.0})
+    (trial,) = state.under_way()
+    assert (trial.epoch, trial.loss, trial.lr, trial.seconds) == (1.0, 0.3, None, 66.0)
+    state.told(heat(1).id, {"epoch": 2, "wall_seconds": 130.0})
+    assert state.seconds(heat(1).id) == 64.0

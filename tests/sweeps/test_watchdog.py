@@ -38,6 +38,7 @@ class World:
     """A cluster, a clock and a sweep that a test moves, with all that the watchdog said and did."""
 
     def __init__(self, scene: Scene, limits: Limits = LIMITS, *, mute: threading.Event | None = None) -> None:
+        self.spoke: dict[str, float] = {}
         self.now, self.scene, self.reachable, self._mute = 0.0, scene, True, mute
         self.said: list[str] = []
         self.abandoned: list[str] = []
@@ -48,6 +49,7 @@ class World:
             say=self.said.append,
             look=self.look,
             answers=lambda: self.reachable,
+            spoke=lambda name: self.now - self.spoke[name] if name in self.spoke else None,
             limits=limits,
             interrupt=self.interrupt,
             abandon=self.abandon,
@@ -97,6 +99,15 @@ def test_nothing_is_said_while_trials_tell(trial: TrialRecord) -> None:
     world.watchdog.ended(trial)
     assert world.passes(10_000) == []
     assert world.looks == 0, "Ray is not asked while all is well"
+
+
+def test_a_trial_in_a_long_epoch_is_not_silent_while_it_says_how_far_it_is(trial: TrialRecord) -> None:
+    world = World(Scene(nodes=NODES, processes=(WORKER,)))
+    world.watchdog.started(trial)
+    for _ in range(100):
+        world.spoke[trial.id] = world.now
+        assert world.passes(50) == []
+    assert world.passes(60) != []
 
 
 def test_a_trial_that_tells_nothing_is_named_with_its_process(trial: TrialRecord) -> None:
