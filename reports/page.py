@@ -15,7 +15,7 @@ from analysis.ledger import Question, read_ledger, read_question
 from analysis.records import TrialRecord
 from analysis.redact import redact, redact_all
 from analysis.verdict import Verdict, bounded
-from reports import ensemble, facts, figures, front, scaling, trials
+from reports import doctor, ensemble, facts, figures, front, profile, scaling, step_chart, trials
 from reports.bundle import javascript
 from reports.effects import differences, speeds
 from reports.labels import Labels
@@ -41,10 +41,12 @@ def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict,
 
     labels = Labels.of(question, records, verdict)
     learning = figures.learning(question, records, labels)
+    learning += step_chart.section(Path(folder) if folder is not None else None, records, labels)
     search = figures.search(question, records, labels)
     scaled, traded = scaling.section(question, verdict, labels), front.section(question, records, labels)
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     together = ensemble.section(Path(folder), labels) if folder is not None else None
+    timed = profile.section(Path(folder), records, labels) if folder is not None else None
     drawn = learning or search or scaled or traded or (together and together.chart)
     scripts = [javascript(), script] if drawn else [script]
     style = _style()
@@ -68,6 +70,8 @@ def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict,
             scaling=scaled,
             front=traded,
             ensemble=together,
+            doctor=doctor.section(question, records, labels, folder),
+            profile=timed,
             also=front.named(question),
             levels=level_table(verdict, labels),
             remarks=remarks(question, verdict, records),

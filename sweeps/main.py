@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps import options as command_line
-from sweeps import plan, remarks
+from sweeps import plan, remarks, winner_file
 from sweeps.engine import cluster, nodes, question, rehearsal
 from sweeps.engine.drive import cut_short, drive, finished
-from sweeps.engine.edges import edges
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.lanes import solo
 from sweeps.engine.lanes.choice import lane_of
@@ -35,6 +34,9 @@ if TYPE_CHECKING:
 
 ANSWERED, WITH_LOSSES, WRONG, INTERRUPTED = 0, 1, 2, 3
 """Exit statuses; every sweep's ``--help`` says what they mean."""
+
+PICTURES = 12
+"""Loss curves of so many levels are drawn at the end of a sweep, ``python -m reports.curve`` draws any."""
 
 
 def main(sweep: Sweep, argv: Sequence[str] | None = None) -> None:
@@ -151,6 +153,7 @@ def _launched(sweep: Sweep, folder: Path, *, fresh: bool) -> Iterator[_Launched]
 
 def _race(sweep: Sweep, folder: Path, uri: str, launched: _Launched) -> int:
     """Run what is missing, and write results; the folder must be held."""
+    from analysis import tensorboard
     from analysis.ledger import read_ledger, read_question
     from analysis.tracking import Tracker
 
@@ -171,11 +174,13 @@ def _race(sweep: Sweep, folder: Path, uri: str, launched: _Launched) -> int:
         | {"command": _command(), "tracking": stored.get("tracking"), "created": stored.get("created") or time.time()}
         | {name: stored[name] for name in kept if name in stored},
     )
-    tracker = Tracker(uri=uri, question=read_question(folder))
+    tracker = Tracker(uri=uri, question=read_question(folder), folder=folder)
     try:
         tracker.sync(known)
         if not launched.done:
             _run(sweep, folder, launched, machine, tracker)
+        elif sweep.tensorboard:
+            tensorboard.write(folder)
         return _conclude(sweep, folder, tracker)
     finally:
         tracker.close()
@@ -184,7 +189,7 @@ def _race(sweep: Sweep, folder: Path, uri: str, launched: _Launched) -> int:
 def _run(sweep: Sweep, folder: Path, launched: _Launched, machine: Machine, tracker: Tracker) -> None:
     """The trials that are missing, with a table of them."""
     from analysis.ledger import read_ledger
-    from reports.console import LiveTable
+    from reports.live_table import LiveTable
 
     table = LiveTable(
         levels=plan.labels(sweep),
@@ -193,31 +198,61 @@ def _run(sweep: Sweep, folder: Path, launched: _Launched, machine: Machine, trac
         epochs=sweep.recipe.epochs,
         metric=sweep.task.goal.metric,
         mode=sweep.task.goal.mode,
+        folder=folder,
     )
     lane = lane_of(sweep)
-    with table, _watched(lane, table.note) as watchdogs:
+    with table, _board(sweep, folder, table.note) as boards, _watched(lane, folder, table.note) as watchdogs:
         table.already(read_ledger(folder))
-        followers: list[Follower] = [table, tracker, *watchdogs]
+        followers: list[Follower] = [table, tracker, *boards, *watchdogs]
         drive(sweep, folder, lane=lane, concurrency=launched.concurrency, machine=machine, followers=followers)
 
 
 @contextmanager
-def _watched(lane: str, say: Callable[[str], None]) -> Iterator[list[Watchdog]]:
+def _board(sweep: Sweep, folder: Path, say: Callable[[str], None]) -> Iterator[list[Follower]]:
+    """What writes TensorBoard's files along, where they are wanted."""
+    if not sweep.tensorboard:
+        yield []
+        return
+    from analysis.ledger import read_ledger, read_question
+    from analysis.tensorboard import Board
+
+    board = Board(folder, read_question(folder), warn=say)
+    board.sync(read_ledger(folder))
+    try:
+        yield [board]
+    finally:
+        board.close()
+
+
+@contextmanager
+def _watched(lane: str, folder: Path, say: Callable[[str], None]) -> Iterator[list[Watchdog]]:
     """A watchdog over a lane that Ray runs; none over the others, which cannot wait for anything."""
     if lane == "local":
         yield []
         return
+    from reports.pulses import spoke
+
     answers = partial(cluster.answers, cluster.address())
-    with Watchdog(lane=lane, say=say, look=cluster.scene, answers=answers, growth=cluster.could()) as watchdog:
+    watchdog = Watchdog(
+        lane=lane,
+        say=say,
+        look=cluster.scene,
+        answers=answers,
+        growth=cluster.could(),
+        spoke=partial(spoke, folder),
+    )
+    with watchdog:
         yield [watchdog]
 
 
 def _conclude(sweep: Sweep, folder: Path, tracker: Tracker) -> int:
     """Judge, write page and tables, and say the answer; the exit status comes back."""
+    from analysis import tensorboard
+    from analysis.edges import edges
     from analysis.judge import judge
     from analysis.ledger import read_ledger, read_question
     from analysis.tables import write_tables
-    from reports import console, page
+    from reports import console, curve, page
 
     _say("Writing tables, page and MLflow …")
     records = read_ledger(folder)
@@ -226,10 +261,16 @@ def _conclude(sweep: Sweep, folder: Path, tracker: Tracker) -> int:
     told = {"tracking": links.to_json(), "cut_short": cut_short(sweep, records)}
     question.store(folder, (question.read(folder) or {}) | told)
     report = page.write(folder)
+    curve.write_levels(folder, most=PICTURES)
     verdict = judge(read_question(folder), records)
     links = tracker.finish(folder, verdict)
-    console.answer(verdict, report=report, links=links)
-    for line in [*remarks.short_searches(sweep, records), *edges(sweep, records), *remarks.failures(records)]:
+    console.answer(
+        verdict, report=report, links=links, board=folder / tensorboard.FOLDER if sweep.tensorboard else None
+    )
+    asked = read_question(folder)
+    beyond = [edge.sentence(len(asked.levels)) for edge in edges(asked, verdict.levels, records)]
+    won = winner_file.conclude(sweep, folder, verdict)
+    for line in [*remarks.short_searches(sweep, records), *beyond, *remarks.failures(records), *won]:
         _say(line)
     return WITH_LOSSES if remarks.losses(sweep, records) else ANSWERED
 

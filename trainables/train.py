@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from trainables.batches import unchanged
 from trainables.checkpoints import Found, Keeper, Written, found, tidied
 from trainables.course import WHOLE, Course, followed
 from trainables.fit import Epoch
 from trainables.hooks import hooked
 from trainables.keep import Keep
+from trainables.profiler.profiler import Profiler, Untimed
 from trainables.recipe import Recipe
+from trainables.steps import STEPS, StepLog
 from trainables.stopping import early_stopped
 from trainables.task import Maximise, Minimise, Splits, Task
 from trainables.world import World
+
+if TYPE_CHECKING:
+    from trainables.batches import Through
+    from trainables.profiler import Profile, Profiled
+    from trainables.run import Run
+    from trainables.task import Tensors
 
 DEFAULT = Keep()
 """The last state and the one before it, and the weights of the best epoch."""
@@ -41,7 +50,7 @@ class Ending(StrEnum):
 class Trained:
     """A run that has ended: why, and its history. ``best_epoch`` is the first at the best validation value, None without one.
 
-    ``written`` is what this worker has put on disk.
+    ``written`` is what this worker has put on disk. ``profiled`` is where the time went, if that was asked.
     """
 
     ending: Ending
@@ -49,6 +58,7 @@ class Trained:
     history: Sequence[Mapping[str, Any]]
     best_epoch: int | None
     written: Written = field(default_factory=Written, compare=False)
+    profiled: Profiled | None = field(default=None, compare=False)
 
 
 def train(
@@ -62,27 +72,40 @@ def train(
     world: World | None = None,
     course: Course = WHOLE,
     keep: Keep = DEFAULT,
+    through: Through = unchanged,
+    log_every: int | None = None,
+    log_into: Path | None = None,
+    profile: Profile | None = None,
+    trace: Path | None = None,
 ) -> Trained:
     """Run to the end, or until ``report`` asks to stop; checkpoints lie in ``folder``, from which the same call goes on.
 
     An epoch is reported while it is being written; all is on disk once this returns, of several workers in the first. What
     ``keep`` asks for changes nothing that is learned. A run that had to go on from another state than its last says so as
     ``remark`` in the history. ``course`` is for runs whose settings change on the way; one that leaves off before the recipe's last
-    epoch counts as stopped. A run that had already ended when its process died reports nothing and gives its result again. Of
-    several workers, each with its ``world``, the first one reads and writes, and its report is asked; all end together and return
-    the same.
+    epoch counts as stopped. Training batches go ``through`` a transform, as in ``fit``. ``log_every`` writes loss and learning rate
+    after so many steps into ``steps.jsonl``, in ``log_into`` or else in ``folder``. ``profile`` times it by phase, and writes what it
+    asks to ``trace``. A run that had already ended when its process died reports nothing and gives its result again. Of several
+    workers, each with its ``world``, the first one reads and writes, and its report is asked; all end together and return the same.
     """
     world = world or World()
     begun = world.told(_begun(folder, course) if world.first else Found())
     history: Sequence[Mapping[str, Any]] = begun.state["history"] if begun.state is not None else ()
     ending = _ended(task, recipe, course, history)
     keeper = Keeper(folder, keep, begun, writes=world.first)
+    within = StepLog((log_into or folder) / STEPS, log_every).through if log_every is not None else unchanged
+    timed = _timed(profile, trace, device, keep, world)
+
+    def handed(run: Run, batches: Iterator[Tensors]) -> Iterator[Tensors]:
+        return through(run, within(run, keeper.between(run, batches)))
+
     if ending is None:
         segments = course.segments(recipe)
         fitted = followed(
-            task, segments, splits=splits, device=device, state=begun.state, world=world, through=keeper.between
+            task, segments, splits=splits, device=device, state=begun.state, world=world, through=timed.around(handed)
         )
-        epochs = keeper.kept(hooked(early_stopped(fitted, recipe.stop), recipe.hooks))
+        ended = hooked(early_stopped(timed.validated(fitted), recipe.stop), recipe.hooks)
+        epochs = timed.whole(keeper.kept(timed.handed_over(ended)))
         with keeper, closing(epochs):
             for epoch in epochs:
                 history = epoch.run.history
@@ -93,7 +116,10 @@ def train(
                 ending = _ended(task, recipe, course, history)
     kind, reason = ending or (Ending.COMPLETED, None)
     best = best_epoch(history, task.goal)
-    return Trained(ending=kind, reason=reason, history=history, best_epoch=best, written=keeper.written)
+    profiled = timed.profiled(world)
+    return Trained(
+        ending=kind, reason=reason, history=history, best_epoch=best, written=keeper.written, profiled=profiled
+    )
 
 
 def best_epoch(history: Sequence[Mapping[str, Any]], goal: Maximise | Minimise) -> int | None:
@@ -104,6 +130,15 @@ def best_epoch(history: Sequence[Mapping[str, Any]], goal: Maximise | Minimise) 
         if value is not None and math.isfinite(value) and (best is None or goal.better(value, best[0])):
             best = (value, row["epoch"])
     return best[1] if best is not None else None
+
+
+def _timed(
+    profile: Profile | None, trace: Path | None, device: str | torch.device, keep: Keep, world: World
+) -> Profiler | Untimed:
+    """What times the run; of several workers the first one writes a trace."""
+    if profile is None:
+        return Untimed()
+    return Profiler(profile, torch.device(device), trace=trace if world.first else None, every=keep.steps)
 
 
 def _begun(folder: Path, course: Course) -> Found:
@@ -140,7 +175,8 @@ def _ended(
     if len(history) >= recipe.epochs:
         return Ending.COMPLETED, None
     if recipe.stop is not None and recipe.stop.exhausted(history, task.goal):
-        return Ending.COMPLETED, f"no improvement in {recipe.stop.patience} epochs"
+        unit = "epochs" if all("val/loss" in row for row in history) else "validated epochs"
+        return Ending.COMPLETED, f"no improvement in {recipe.stop.patience} {unit}"
     if len(history) >= course.last(recipe):
         return Ending.STOPPED, f"its segment ends at epoch {course.last(recipe)}"
     return None
@@ -148,6 +184,6 @@ def _ended(
 
 def _not_finite(row: Mapping[str, Any], goal: Maximise | Minimise) -> str | None:
     for name in ("train/loss", "val/loss", f"val/{goal.metric}"):
-        if not math.isfinite(row[name]):
+        if not math.isfinite(row.get(name, 0.0)):  # an epoch without validation has but the first
             return f"{name} is {row[name]} at epoch {row['epoch']}"
     return None

@@ -13,9 +13,10 @@ from sweeps.engine.also import Also
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.search import PBT, Domain, Rivals, Search
 from sweeps.engine.stopping import EarlyStop
-from trainables import PerWorker, Recipe, Seeds, Task
+from trainables import PerWorker, Recipe, Seeds, Task, steps
 from trainables.describe import Scalar
 from trainables.keep import Keep
+from trainables.profiler import Profile
 
 DRAWN = ("init", "order", "split")
 """What a final's seed can draw."""
@@ -77,7 +78,9 @@ class Sweep:
     Every level of the ``each`` holes is tuned by ``search`` on its own, with ``early_stop`` among its own trials; the best point
     of each is then run on ``seeds`` fresh seeds, the same for all levels, to the end. ``vary`` names what these seeds draw; the
     rest stays as in the heats. ``also`` is a second goal of the search. ``budget_seconds`` closes the heats in time for the finals.
-    ``keep`` says what is kept on disk, and changes nothing of the answer.
+    ``keep`` says what is kept on disk, ``log_every`` after how many steps loss and learning rate are noted within an epoch,
+    ``tensorboard`` whether event files are written on the way, ``profile`` whether trials are timed by phase; none of them changes
+    anything of the answer.
     """
 
     name: str
@@ -93,6 +96,9 @@ class Sweep:
     lane: str = "auto"
     budget_seconds: float | None = None
     keep: Keep = Keep()
+    log_every: int | None = None
+    tensorboard: bool = False
+    profile: Profile | None = None
 
     @property
     def trials(self) -> int:
@@ -231,6 +237,9 @@ class Sweep:
         if not unusable:
             yield from self.resources.conflicts(self.most_workers)
         yield from self.keep.conflicts()
+        yield from steps.conflicts(self.log_every)
+        if self.profile is not None:
+            yield from self.profile.conflicts()
         yield from self._search_conflicts()
         if not broken and not unusable:
             yield from self._recipe_conflicts()

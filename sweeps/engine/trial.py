@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -30,8 +31,14 @@ Message = Mapping[str, Any]
 Tell = Callable[[Message], bool]
 """Hands a message to the driver; True asks the trial to stop."""
 
-SUMS = ("step", "samples", "seconds", "wall_seconds", "cpu_seconds", "gpu_seconds")
+SUMS = ("step", "samples", "seconds", "wall_seconds", "cpu_seconds", "gpu_seconds", "joules")
 """What a row holds as sums since its run began."""
+
+ARTIFACTS = "artifacts"
+"""The folder beside the checkpoints for what else a trial leaves, by its id."""
+
+PROFILE, TRACE = "profile.json", "trace.json"
+"""Where its time went, and torch's own trace of some steps, where the sweep asks for them."""
 
 ATTEMPTS = 2
 """How often a trial that raises is tried, going on from its checkpoint: once more heals what passes."""
@@ -63,16 +70,18 @@ class Runner:
 
         ``tell`` is called in every worker, after each epoch; what it says to the first one counts.
         """
+        from trainables.pulse import Pulse
         from trainables.slate import clean
         from trainables.train import train
 
         sent, node, hopeless = job.begins, platform.node(), False
         history: Sequence[Mapping[str, Any]] = ()
+        place = self.folder.parent / ARTIFACTS / job.id
 
         def report(rows: Sequence[Mapping[str, Any]]) -> bool:
             nonlocal sent, history
             history = rows
-            fresh, sent = _own(job, rows, sent), max(sent, len(rows))
+            fresh, sent = _own(job, rows, sent, shared=self._shared), max(sent, len(rows))
             # While what its parent had trained is trained anew, there is nothing to tell, and nothing to be stopped for.
             return tell({"rows": fresh, "node": node}) if fresh else False
 
@@ -80,24 +89,33 @@ class Runner:
             clean(self.threads, "data", job.seeds.split)
             splits = self._splits(job.seeds)
             clean(self.threads, "trial", job.id)
-            trained = train(
-                self.sweep.task,
-                self.sweep.resolved(job.point, job.seeds),
-                folder=self.folder / job.id,
-                report=report,
-                splits=splits,
-                device=device or self._device(),
-                world=world,
-                course=self._course(job),
-                keep=self.sweep.keep,
-            )
+            with Pulse(self.folder / job.id) as pulse:
+                trained = train(
+                    self.sweep.task,
+                    self.sweep.resolved(job.point, job.seeds),
+                    folder=self.folder / job.id,
+                    report=report,
+                    splits=splits,
+                    device=device or self._device(),
+                    world=world,
+                    course=self._course(job),
+                    keep=self.sweep.keep,
+                    through=pulse.through,
+                    log_every=self.sweep.log_every,
+                    log_into=place,
+                    profile=self.sweep.profile,
+                    trace=place / TRACE,
+                )
+            if trained.profiled is not None and (world is None or world.first):
+                place.mkdir(parents=True, exist_ok=True)
+                (place / PROFILE).write_text(json.dumps(trained.profiled.to_json(), indent=1) + "\n")
             status, reason, error = Status(trained.ending.value), trained.reason, None
             history = trained.history
         except Exception as raised:
             status, reason, error = _failure(raised)
             hopeless = isinstance(raised, ConflictError)  # the same settings conflict again
         return {
-            "rows": _own(job, history, sent),
+            "rows": _own(job, history, sent, shared=self._shared),
             "node": node,
             "hardware": hardware(device or self._device()),
             "status": status.value,
@@ -117,6 +135,12 @@ class Runner:
             until=job.until,
         )
 
+    @property
+    def _shared(self) -> bool:
+        """True where trials share a device, whose energy is then nobody's alone."""
+        gpus = self.sweep.resources.gpus
+        return gpus is not None and 0 < gpus < 1
+
     def _splits(self, seeds: Seeds) -> Splits:
         if self.splits is None or self.splits[0] != seeds.split:
             self.splits = (seeds.split, self.sweep.task.load(seeds.split))
@@ -128,13 +152,15 @@ class Runner:
         return torch.device("cuda" if self.sweep.resources.gpus != 0 and torch.cuda.is_available() else "cpu")
 
 
-def _own(job: Job, history: Sequence[Mapping[str, Any]], sent: int) -> list[Mapping[str, Any]]:
+def _own(job: Job, history: Sequence[Mapping[str, Any]], sent: int, *, shared: bool = False) -> list[Mapping[str, Any]]:
     """The rows that are new, sums counted from where the job begins: what its parent did and used is the parent's."""
     rows = list(history[sent:])
-    if not rows or not job.begins:
-        return rows
-    before = history[job.begins - 1]
-    return [{**row, **{name: row[name] - before[name] for name in SUMS if name in row}} for row in rows]
+    if rows and job.begins:
+        before = history[job.begins - 1]
+        rows = [{**row, **{name: row[name] - before[name] for name in SUMS if name in row}} for row in rows]
+    if shared:
+        rows = [{name: value for name, value in row.items() if name != "joules"} for row in rows]
+    return rows
 
 
 def tried(last: Message, attempts: int) -> Message:
