@@ -5,7 +5,7 @@
 Epochs take turns with plain ones on one thread; a cost is the CPU time of an epoch over that of a plain epoch right before it.
 ``again`` is the plain one once more, and shows how far chance goes. The device is a stand-in that answers at once: a driver's own
 time comes on top, and is the driver's. What a row says of memory and CPU is in every run, the plain one too: its cost is measured
-by itself, over that of the shortest epoch here.
+by itself, over that of the shortest epoch here. So is what timing adds to a step, over the shortest step: chance is larger.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
@@ -93,14 +94,17 @@ def main(arguments: Sequence[str]) -> int:
     torch.set_num_threads(1)
     loads = [os.getloadavg()[0]]
     works = {work.name: measured(work, options.rounds) for work in options.works}
-    microseconds = row(options.rows)
+    microseconds, of_step = row(options.rows), step(options.rows)
     loads.append(os.getloadavg()[0])
     shortest = min(work["plain_cpu_milliseconds"]["median"] for work in works.values())
+    shortest_step = min(work["plain_cpu_milliseconds"]["median"] / work["steps"] for work in works.values())
     result = {
         "meaning": "CPU time of an epoch over that of a plain epoch right before it, median of the rounds",
         "works": works,
         "row_cpu_microseconds": microseconds,
         "row_over_shortest_epoch": microseconds / 1e3 / shortest,
+        "profile_step_cpu_microseconds": of_step,
+        "profile_over_shortest_step": of_step / 1e3 / shortest_step,
         "rounds": options.rounds,
         "threads": 1,
         "command": invocation("benchmarks.instruments", options.given),
@@ -145,6 +149,35 @@ def row(rows: int) -> float:
     return 1e6 * (time.process_time() - begun) / rows
 
 
+def step(steps: int) -> float:
+    """CPU microseconds that timing adds to a step of one micro-batch: an epoch of empty steps with it, less one without."""
+    import torch
+
+    from trainables.scaler import Unscaled
+
+    def took(through: Callable[..., Iterator[Any]]) -> float:
+        optimizer = SimpleNamespace(zero_grad=lambda: None)
+        tally, plan = SimpleNamespace(looks=[], batches=0), SimpleNamespace(steps_per_epoch=steps)
+        run: Any = SimpleNamespace(scaler=Unscaled(), optimizer=optimizer, tally=tally, plan=plan, step=0)
+        begun = time.process_time()
+        for _ in through(run, iter(range(steps))):
+            run.scaler.scale(Empty()).backward()
+            run.scaler.unscale(run.optimizer)
+            run.optimizer.zero_grad()
+            tally.batches += 1
+        return time.process_time() - begun
+
+    rounds = [took(Profiler(Profile(), torch.device("cpu")).around(unchanged)) - took(unchanged) for _ in range(5)]
+    return 1e6 * median(rounds) / steps
+
+
+class Empty:
+    """A loss whose backward pass does nothing."""
+
+    def backward(self) -> None:
+        """Nothing."""
+
+
 def _seconds(epochs: Iterator[Epoch]) -> float:
     """CPU time of the next epoch, of all threads."""
     begun = time.process_time()
@@ -179,6 +212,9 @@ def _show(result: Mapping[str, Any]) -> None:
     console.print(
         f"a row's figures: {result['row_cpu_microseconds']:.0f} µs, {share:.2%} of the shortest epoch", highlight=False
     )
+    share = result["profile_over_shortest_step"]
+    text = f"timing by itself: {result['profile_step_cpu_microseconds']:.1f} µs a step, {share:.2%} of the shortest"
+    console.print(text, highlight=False)
     console.print(under(result["machine"], result["versions"]), highlight=False)
 
 

@@ -89,7 +89,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"the first of {found['workers']} workers; means of all: {', '.join(spread)}"
     if found.get("trace") is not None:
         first, last = found["traced"]
-        yield f"trace of steps {first} to {last}: {found['trace']} (open it in ui.perfetto.dev)"
+        yield f"trace of steps {first} to {last}, left out above: {found['trace']} (open it in ui.perfetto.dev)"
 
 
 def section(folder: Path, records: Sequence[TrialRecord], labels: Labels) -> ProfileSection | None:

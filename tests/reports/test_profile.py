@@ -107,7 +107,7 @@ def test_several_workers_and_a_trace_are_told_below() -> None:
     text = " ".join(printed("x", found))
     assert "of epoch 1, which warmed up too" in text
     assert "the first of 2 workers; means of all: data 1.0 ms to 2.5 ms," in text
-    assert "trace of steps 10 to 14: trace.json" in text
+    assert "trace of steps 10 to 14, left out above: trace.json" in text
 
 
 FINALS = [

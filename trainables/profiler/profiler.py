@@ -40,7 +40,8 @@ class Profiler:
 
     While an epoch's batches are trained on, the run's scaler and its optimizer's ``zero_grad`` are stood in for; before and after,
     and in a run without a profiler, nothing is. No hook is put on the module, so what is compiled stays so. The first epoch of
-    several warms up and is left out. ``every`` is the number of steps between two checkpoints within an epoch.
+    several warms up and is left out, and so are steps that are traced. ``every`` is the number of steps between two checkpoints
+    within an epoch.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Profiler:
         self._clock = clock or clock_of(device)
         self._durations: dict[str, Durations] = {}
         self._pending: deque[tuple[str, Mark, Mark]] = deque()
-        self._last: Mark = None
+        self._last: Mark = self._clock.now()
         self._after: Mark = None
         self._stepping = False
         self._epochs: list[int] = []
@@ -78,8 +79,7 @@ class Profiler:
                     self._label("forward")
                     yield batch
                     self._close("validation" if len(run.tally.looks) > looks else "other")
-                    if self._trace is not None:
-                        self._trace.step_ended()
+                    self._ended()
                     if run.tally.batches < run.plan.steps_per_epoch:
                         self._begins()
                 self._label(None)
@@ -192,11 +192,19 @@ class Profiler:
             yield batch
 
     def _begins(self) -> None:
-        """Another step begins; what starting and writing a trace takes is no phase's."""
+        """Another step begins."""
         if self._trace is not None:
             self._trace.step_begins()
         self._close("other")
         self._label("data")
+
+    def _ended(self) -> None:
+        """It has ended; writing a trace takes no part of any."""
+        if self._trace is not None and self._trace.watching:
+            self._trace.step_ended()
+            self._last = self._clock.now()
+        elif self._trace is not None:
+            self._trace.step_ended()
 
     def _label(self, phase: str | None) -> None:
         if self._trace is not None:
@@ -205,7 +213,8 @@ class Profiler:
     def _close(self, phase: str, at: Mark = None) -> None:
         """What has passed since the mark before belongs to a phase."""
         end = self._clock.now() if at is None else at
-        self._pending.append((phase, self._last, end))
+        if self._trace is None or not self._trace.watching:
+            self._pending.append((phase, self._last, end))
         self._last = end
         if len(self._pending) >= PENDING:
             self._read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -24,9 +25,15 @@ class Trace:
         self._range: record_function | None = None
         self._steps = 0
 
+    @property
+    def watching(self) -> bool:
+        """True from the first step to the last, which are slower for it."""
+        return self._profile is not None
+
     def step_begins(self) -> None:
         """Another step is about to begin."""
         if self._profile is None and self._steps == self._first - 1:
+            os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # it would write lines of its own to the terminal
             self._profile = profile(activities=self._activities)
             self._profile.start()
 
