@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from trainables import Recipe, Task
 
-BATCH = "batch_size"
-"""The path of what is tuned here."""
+FREE = ("batch_size", instrument.RATE)
+"""The paths of what is tuned here, and of what has no part in it."""
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
@@ -44,7 +44,7 @@ class FromFile:
     def __call__(self) -> tuple[Task, Recipe]:
         """The two."""
         sweep = instrument.asked(self.script, self.options)
-        (level,) = instrument.configurations(sweep, self.label, free=(BATCH,))
+        (level,) = instrument.configurations(sweep, self.label, free=FREE)
         return sweep.task, level.recipe
 
 
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace) -> None:
     from rich.console import Console
 
-    levels = instrument.configurations(sweep, own.level, free=(BATCH,))
+    levels = instrument.configurations(sweep, own.level, free=FREE)
     place, where = instrument.folder(options, sweep, own.out), instrument.device(sweep)
     console = Console()
     found: dict[str, Tuned] = {}
@@ -80,7 +80,7 @@ def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace
         console.print(tuned.estimate_says(), highlight=False, soft_wrap=True)
         if tuned.knee is not None:
             picture = place / f"{_file(level.label)}.png"
-            _draw(picture, f"{sweep.name}: {level.label}" if len(levels) > 1 else sweep.name, tuned)
+            _draw(picture, f"{sweep.name}, {level.label}" if level.label != sweep.name else sweep.name, tuned)
             print(f"picture: {picture}")
     numbers = {"task": sweep.task.name, "device": where, "levels": {name: asdict(each) for name, each in found.items()}}
     instrument.store(place / "batch_tuner.json", numbers)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from trainables.spread import Spread
 
 NUMBERS, PICTURE = "range_test.json", "range_test.png"
+
+FEW = 2
+"""Up to so many levels each has a sentence."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,11 +62,23 @@ def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace
     drawn = _draw(place / PICTURE, sweep, found)
     console = Console()
     console.print(_table(found))
-    for name, each in found.items():
-        console.print(f"{name}: {each.says()}", highlight=False, soft_wrap=True)
+    for sentence in _said(found):
+        console.print(sentence, highlight=False, soft_wrap=True)
     if words := instrument.held_words(levels):
         console.print(words, highlight=False, soft_wrap=True)
     print(f"numbers: {place / NUMBERS}" + (f"\npicture: {place / PICTURE}" if drawn else ""))
+
+
+def _said(found: dict[str, RangeFound]) -> Iterator[str]:
+    """A sentence for each level of few; of many, for those that the table does not answer, and how to read it."""
+    few = len(found) <= FEW
+    yield from (f"{name}: {each.says()}" for name, each in found.items() if few or each.tenth is None)
+    sure = next((each.tenth for each in found.values() if each.tenth is not None), None)
+    if not few and sure is not None:
+        yield (
+            f"Take a tenth of the rate of the lowest loss: the median of {sure.count} sweeps, from their lowest to their highest, "
+            f"which holds the median of all such sweeps at {100 * sure.confidence:.0f} %."
+        )
 
 
 def _table(found: dict[str, RangeFound]) -> Table:
@@ -106,12 +121,19 @@ def _draw(path: Path, sweep: Sweep, found: dict[str, RangeFound]) -> bool:
         standalone.png(
             path,
             standalone.standing(
-                range_chart.range_curves(lines), title=f"Learning-rate range test: {sweep.name}", subtitle=subtitle
+                range_chart.range_curves(lines),
+                title=f"Learning-rate range test: {_title(sweep, lines)}",
+                subtitle=subtitle,
             ),
         )
     except OSError as error:
         raise QuestionError(f"{path} cannot be written: {error.strerror}; name another folder by --out") from error
     return True
+
+
+def _title(sweep: Sweep, lines: Sequence[RangeLine]) -> str:
+    """The sweep, and the level where there is one alone."""
+    return f"{sweep.name}, {lines[0].label}" if len(lines) == 1 and lines[0].label != sweep.name else sweep.name
 
 
 def _line(name: str, found: RangeFound) -> RangeLine | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import re
 import resource
 import signal
 import time
@@ -186,7 +187,7 @@ class _Tester:
         except Exception as error:
             if not _no_room(error):
                 raise
-            said = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+            said = _words(error)
         # Outside the handler: its traceback would keep the failed step's activations alive.
         _released()
         return Tried(batch=batch, fits=said is None, said=said, seconds=time.perf_counter() - begun)
@@ -259,6 +260,15 @@ def _no_room(error: Exception) -> bool:
     from trainables.micro_batch import out_of_memory
 
     return out_of_memory(error) or any(sign in str(error).lower() for sign in _SIGNS)
+
+
+def _words(error: Exception) -> str:
+    """What an error of memory says: how much was asked for, where that stands in it."""
+    asked = re.search(r"tried to allocate ([\d.]+) ?(\w+)", str(error), re.IGNORECASE)
+    if asked is None:
+        return str(error).strip().partition("\n")[0][:120] or type(error).__name__
+    size, unit = float(asked[1]), asked[2]
+    return f"no memory for another {size / 1e6:.3g} MB" if unit == "bytes" else f"no memory for another {size:g} {unit}"
 
 
 def _released() -> None:
