@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, final
 import torch
 
 from trainables.profiler.clock import Clock, Mark, clock_of
+from trainables.profiler.durations import Durations, timings
 from trainables.profiler.settings import Profile
-from trainables.profiler.timing import Durations, Profiled, timings
+from trainables.profiler.timing import Profiled
 from trainables.profiler.trace import Trace
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Profiler:
             if len(self._epochs) == 1:
                 self._durations.clear()  # of the epoch that has warmed up
             with self._joined(run):
+                self._close("other")
                 self._begins()
                 for batch in inner(run, self._fetched(run, batches)):
                     looks = len(run.tally.looks)
@@ -195,16 +197,14 @@ class Profiler:
         """Another step begins."""
         if self._trace is not None:
             self._trace.step_begins()
-        self._close("other")
-        self._label("data")
+            self._last = self._clock.now()
+            self._trace.label("data")
 
     def _ended(self) -> None:
         """It has ended; writing a trace takes no part of any."""
-        if self._trace is not None and self._trace.watching:
+        if self._trace is not None:
             self._trace.step_ended()
             self._last = self._clock.now()
-        elif self._trace is not None:
-            self._trace.step_ended()
 
     def _label(self, phase: str | None) -> None:
         if self._trace is not None:
@@ -226,12 +226,14 @@ class Profiler:
 
     def _read(self, *, everything: bool = False) -> None:
         """Take in the intervals that can be read, without waiting for others."""
-        pending, clock = self._pending, self._clock
-        while pending and (everything or clock.readable(pending[0][2])):
+        pending, passed, readable = self._pending, self._clock.passed, self._clock.readable
+        taken: dict[str, list[float]] = defaultdict(list)
+        while pending and (everything or readable(pending[0][2])):
             phase, begin, end = pending.popleft()
-            seconds = clock.passed(begin, end)
-            self._durations.setdefault(phase, Durations()).add(seconds)
-            self._of_epoch[phase] += seconds
+            taken[phase].append(passed(begin, end))
+        for phase, seconds in taken.items():
+            self._durations.setdefault(phase, Durations()).take(seconds)
+            self._of_epoch[phase] += sum(seconds)
 
 
 @final
