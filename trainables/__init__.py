@@ -36,7 +36,7 @@ from trainables.seeds import Seeds
 from trainables.split import Holdout, KFold, WalkForward
 from trainables.stopping import EarlyStopping
 from trainables.task import Maximise, Minimise, Shape, Splits, Task
-from trainables.validation import EveryEpoch, OnPlateau, Sampled, Thirds, WithinEpoch
+from trainables.validation import EveryEpoch, Int8, OnPlateau, Sampled, Thirds, WithinEpoch
 
 __all__ = [
     "BF16",
@@ -76,6 +76,7 @@ __all__ = [
     "Holdout",
     "Huber",
     "InMemory",
+    "Int8",
     "KFold",
     "Keep",
     "LinearScaling",

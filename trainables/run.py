@@ -40,6 +40,7 @@ class Run:
     also counts those of steps that the scaler skipped. ``micro_batch`` is what is held at a time now, ``curve`` the schedule of
     this epoch, ``rate`` its dropout where that changes, ``tally`` how far it has come, ``frozen`` the submodules that stay in
     evaluation mode. ``broken_off`` is the part of the next epoch that was trained before the state which the run goes on from.
+    ``made`` is what parts have built once from how the module is built, not from its weights, by name: no part of the state.
     """
 
     task: Task
@@ -67,6 +68,7 @@ class Run:
     samples: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     broken_off: Mapping[str, Any] | None = None
+    made: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def start(

@@ -71,6 +71,20 @@ def finals(sweep: Sweep, folder: Path, level: Finals, top: int | None = None) ->
     return [_member(sweep, folder / "checkpoints", record) for record in records]
 
 
+def best(sweep: Sweep, folder: Path, level: Finals) -> Member:
+    """The finished final of a level that was best on validation; of equal ones the first seed.
+
+    Raises QuestionError where none has a validation value, or it was not trained as the sweep now says.
+    """
+    goal = sweep.task.goal
+    records = [level.finished[seed] for seed in sorted(level.finished)]
+    known = [record for record in records if math.isfinite(_validated(record, goal.metric))]
+    if not known:
+        raise QuestionError(f"no final of {level.label} has finished with a validation value; run the sweep to its end first")
+    sign = -1 if goal.mode == "max" else 1
+    return _member(sweep, folder / "checkpoints", min(known, key=lambda record: sign * _validated(record, goal.metric)))
+
+
 def trained(sweep: Sweep, folder: Path, level: Finals, count: int, say: Callable[[str], None]) -> list[Member]:
     """``count`` members at the level's point, all on the split that the heats had; what is there already is not trained again.
 

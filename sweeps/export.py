@@ -1,0 +1,318 @@
+"""The best final of a sweep for elsewhere: ONNX checked against torch, in eight bits, pruned; what each loses and gains.
+
+python -m sweeps.export sweeps/batch_size.py --threads 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from sweeps import options as command_line
+from sweeps.declared import declared, place
+from sweeps.engine.errors import QuestionError
+from sweeps.engine.spec import Sweep
+from sweeps.ensemble import ANSWERED, INTERRUPTED, SWEEP, WRONG, absent, chosen
+from trainables import ConflictError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from sweeps.engine.members import Member
+    from trainables.export import Row, Study
+
+FOLDER, NUMBERS = "export", "export.json"
+"""Where the files go within the sweep's folder, and the numbers among them."""
+
+MARGIN = 0.02
+"""What a recommended variant may lose at most, by the end of its interval: 2 points of a share, 2 % of any other value."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Export, compare, print table and recommendation; the exit status comes back."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    own, rest = _parser().parse_known_args(given)
+    options = command_line.read(rest, program=f"python -m sweeps.export {own.script}", description=__doc__)
+    try:
+        return _answer(declared(Path(own.script)), options, own, given, rest)
+    except (QuestionError, ConflictError) as error:
+        print(f"error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\nInterrupted; run the same command again.", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:  # of the user's task or model: what it says, without our own frames
+        print(f"error: {type(error).__name__}: {error}{place(error)}", file=sys.stderr)
+    return WRONG
+
+
+def _answer(
+    asked: Sweep, options: command_line.Options, own: argparse.Namespace, given: Sequence[str], rest: Sequence[str]
+) -> int:
+    from analysis.finals import gather
+    from analysis.judge import judge
+    from analysis.ledger import FolderError, read_ledger, read_question
+    from trainables.export import ExportError, needed
+
+    if options.fresh or options.dry_run:
+        raise QuestionError("--fresh and --dry-run are for the sweep itself; leave them out here")
+    try:
+        needed()
+    except ExportError as error:
+        raise QuestionError(str(error)) from error
+    sweep = options.question(asked)
+    sweep.check()
+    folder = options.runs / sweep.name
+    if not (folder / SWEEP).exists():
+        raise QuestionError(absent(folder, asked.name, shlex.join(["python", own.script, *rest])))
+    try:
+        question, records = read_question(folder), read_ledger(folder)
+    except FolderError as error:
+        raise QuestionError(str(error)) from error
+    from rich.console import Console
+
+    from sweeps.engine import members
+
+    ranked = [level.label for level in judge(question, records).levels if level.n]
+    level = chosen({level.label: level for level in gather(question, records)}, ranked, own.level)
+    best = members.best(sweep, folder, level)
+    out = own.out or folder / FOLDER
+    try:
+        found = studied(sweep, best, out, own)
+        numbers = out / NUMBERS
+        about = {
+            "level": level.label,
+            "final": best.job.id,
+            "command": shlex.join(["python", "-m", "sweeps.export", *given]),
+        }
+        numbers.write_text(
+            json.dumps({**about, **conditions(), "answer": sentence(found), **asdict(found)}, indent=1) + "\n"
+        )
+    except ExportError as error:
+        raise QuestionError(str(error)) from error
+    except OSError as error:
+        raise QuestionError(f"{out} cannot be written to: {error.strerror}") from error
+    console = Console()
+    console.print(
+        f"{sweep.name}, {level.label}, final {best.job.id}: {found.parity.says()}", highlight=False, markup=False
+    )
+    console.print(table(found))
+    for row in found.rows:
+        if row.refused is not None:
+            console.print(f"{row.name}: {row.refused}", highlight=False, markup=False, style="dim")
+    print(f"{sentence(found)}\nfiles: {out}\nnumbers: {numbers}")
+    return ANSWERED
+
+
+def studied(sweep: Sweep, best: Member, out: Path, own: argparse.Namespace) -> Study:
+    """All variants of a final. Raises QuestionError where its weights are not there."""
+    import torch
+
+    from trainables.ensemble import with_weights
+    from trainables.export import study, tuned
+    from trainables.run import Run
+
+    device = torch.device("cuda" if sweep.resources.gpus != 0 and torch.cuda.is_available() else "cpu")
+    job = best.job
+    recipe = replace(sweep.resolved(job.point, job.seeds), compile=None)
+    splits = sweep.task.load(job.seeds.split)
+    run = Run.start(sweep.task, recipe, splits=splits, device=device)
+    try:
+        module = with_weights(run.module, best.weights, device)
+    except ValueError as error:
+        raise QuestionError(str(error)) from error
+    return study(
+        module,
+        sweep.task,
+        run.splits,
+        out,
+        loss=run.loss,
+        tune=lambda bare: tuned(sweep.task, recipe, bare, splits=splits, device=device),
+        shares=own.prune,
+        threads=own.threads,
+        say=lambda text: print(text, flush=True),
+    )
+
+
+def conditions() -> dict[str, Any]:
+    """Where the figures come from."""
+    import importlib.metadata
+
+    from sweeps.engine.machine import Machine
+
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "onnx", "onnxruntime", "onnxscript")}
+    return {"hardware": Machine.here(None).hardware, "python": platform.python_version(), "versions": versions}
+
+
+def sentence(found: Study) -> str:
+    """What is recommended, in words: of the variants that surely lose little the fastest at a single sample."""
+    reference, *others = found.rows
+    there = [row for row in others if row.difference is not None]
+    allowed = MARGIN * _unit(found)
+    fit = [row for row in there if _worst(row, found) <= allowed]
+    if not fit:
+        least = min(there, key=lambda row: _worst(row, found))
+        return (
+            f"Nothing is recommended: every variant may lose more than {_gap(allowed, found)}, least of all {least.name}, which "
+            f"{_loses(least, found)}; more test samples narrow the intervals."
+        )
+    best = min(fit, key=lambda row: _p50(row, 1))
+    ratio = _p50(reference, 1) / _p50(best, 1)
+    many = _p50(reference, 64) / _p50(best, 64)
+    return (
+        f"{best.name} is recommended: it {_loses(best, found)} and is {_times(ratio)} at batch 1 ("
+        f"{_milliseconds(_p50(best, 1))} ms against {_milliseconds(_p50(reference, 1))} ms in torch), {_times(many)} at batch 64; "
+        f"{found.threads} thread{'s' if found.threads > 1 else ''}, {found.samples} test samples."
+    )
+
+
+def table(found: Study) -> Table:
+    """The variants by accuracy, size and time."""
+    from rich.table import Table
+
+    from analysis import units
+
+    made = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    made.add_column("")
+    made.add_column(found.metric, justify="right", no_wrap=True)
+    made.add_column("against torch", justify="right", no_wrap=True)
+    made.add_column("size", justify="right", no_wrap=True)
+    for batch in (1, 64):
+        made.add_column(f"ms at {batch}\np50", justify="right", no_wrap=True)
+        made.add_column("\np99", justify="right", no_wrap=True)
+    for row in found.rows:
+        if row.refused is not None:
+            made.add_row(row.name, "refused", style="dim")
+            continue
+        times = [one for batch in (1, 64) if (one := row.at(batch)) is not None]
+        cells = [_milliseconds(seconds) for one in times for seconds in (one.p50, one.p99)]
+        gap = row.difference
+        apart = (
+            "" if gap is None else _signed(gap.value, found) + f" [{_plain(gap.low, found)}, {_plain(gap.high, found)}]"
+        )
+        made.add_row(
+            row.name, units.value(row.value, found.metric), apart, units.size(row.size) if row.size else "", *cells
+        )
+    return made
+
+
+def _loses(row: Row, found: Study) -> str:
+    """``loses 0.3 points [-0.2, 0.8] of accuracy``: what is lost is above 0, whichever way the metric goes."""
+    gap = row.difference
+    if gap is None:
+        return "is torch itself"
+    sign = -1.0 if found.mode == "max" else 1.0
+    low, high = sorted((sign * gap.low, sign * gap.high))
+    lost = sign * gap.value + 0.0
+    return f"loses {_gap(lost, found)} [{_plain(low, found)}, {_plain(high, found)}] of {found.metric}"
+
+
+def _worst(row: Row, found: Study) -> float:
+    """The most that a variant loses, by its interval."""
+    gap = row.difference
+    assert gap is not None
+    return -gap.low if found.mode == "max" else gap.high
+
+
+def _unit(found: Study) -> float:
+    """What a margin is a part of."""
+    from analysis import units
+
+    return 1.0 if units.is_share(found.metric) else abs(found.rows[0].value or 0.0)
+
+
+def _p50(row: Row, batch: int) -> float:
+    one = row.at(batch)
+    assert one is not None
+    return one.p50
+
+
+def _times(ratio: float) -> str:
+    from analysis import units
+
+    if 0.95 <= ratio <= 1.05:
+        return "as fast"
+    return f"{units.factor(ratio)} times as fast" if ratio > 1 else f"{units.factor(1 / ratio)} times as slow"
+
+
+def _gap(value: float, found: Study) -> str:
+    from analysis import units
+
+    return units.gap(value, found.metric)
+
+
+def _plain(value: float, found: Study) -> str:
+    from analysis import units
+
+    return units.number(value, found.metric)
+
+
+def _signed(value: float, found: Study) -> str:
+    return f"{'+' if value > 0 else ''}{_plain(value, found)}"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g}" if seconds >= 1e-4 else f"{1e3 * seconds:.3f}"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors say where to read on."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG, f"{self.prog}: {message}; --help lists the options\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m sweeps.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Needs the extra: pip install -c constraints.txt -e '.[export]'.\n"
+        "Further options are those of the sweep, given as it was run: --runs, --quick, --epochs, --task, --data.\n"
+        "Exit status: 0 answered; 2 the question is wrong, or the model cannot be exported; 3 interrupted.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("script", metavar="SCRIPT", help="the sweep's file; it comes first")
+    parser.add_argument(
+        "--level", metavar="LABEL", help="a compared level (default: the one that the verdict puts first)"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where files go (default: export/ in the sweep's folder)"
+    )
+    parser.add_argument(
+        "--prune",
+        type=_shares,
+        default=(0.5, 0.8),
+        metavar="SHARES",
+        help="shares of the weights to prune, such as 0.5,0.8 (the default); none prunes nothing",
+    )
+    parser.add_argument("--threads", type=_threads, default=1, metavar="N", help="threads that answer (default: 1)")
+    return parser
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    if text == "none":
+        return ()
+    try:
+        shares = tuple(dict.fromkeys(float(part) for part in text.split(",")))
+    except ValueError:
+        shares = ()
+    if not shares or not all(0 < share < 1 for share in shares):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of shares between 0 and 1, such as 0.5,0.8")
+    return shares
+
+
+def _threads(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
