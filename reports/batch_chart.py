@@ -25,7 +25,7 @@ class BatchPoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchEnd:
-    """A vertical line at a batch with what it means, such as the measured end of memory."""
+    """A vertical line at a batch with what it means: the first of them is dashed, as the measured end of memory, others dotted."""
 
     batch: int
     said: str
@@ -34,12 +34,16 @@ class BatchEnd:
 def throughput_by_batch(
     points: Sequence[BatchPoint], *, knee: int, ends: Sequence[BatchEnd] = (), height: int = HEIGHT
 ) -> Build:
-    """A line with a bar for each batch, both axes logarithmic; the knee is the large dot, ``ends`` are dashed."""
+    """A line with a bar for each batch, both axes logarithmic; the knee is the large dot."""
     rows = [
         {"x": point.batch, "y": point.value, "low": point.low, "high": point.high, "knee": point.batch == knee}
         for point in points
     ]
-    lines = [{"x": end.batch, "text": end.said, "turn": place} for place, end in enumerate(ends)]
+    first = min((end.batch for end in ends), default=0)
+    lines = [
+        {"x": end.batch, "beside": first, "text": f"{'dotted' if place else 'dashed'}: {end.said}", "turn": place}
+        for place, end in enumerate(ends)
+    ]
     batches = [point.batch for point in points]
     across = min(batches), max([*batches, *(end.batch for end in ends)])
     margin = max((across[1] / across[0]) ** 0.03, 1.15)
@@ -53,7 +57,10 @@ def throughput_by_batch(
 
         shown = batches if len(batches) <= 12 else batches[:: -(-len(batches) // 12)]
         scale = alt.Scale(type="log", base=2, domain=list(reach), nice=False)
-        x = alt.X("x:Q", title="samples at once", scale=scale, axis=alt.Axis(values=shown, format="d"))
+
+        def x(field: str) -> alt.X:
+            axis = alt.Axis(values=shown, format="d")
+            return alt.X(f"{field}:Q", title="samples at once", scale=scale, axis=axis)
 
         def y(field: str) -> alt.Y:
             vertical = alt.Scale(type="log", domain=list(domain), nice=False)
@@ -61,13 +68,16 @@ def throughput_by_batch(
             return alt.Y(f"{field}:Q", title="samples a second", scale=vertical, axis=axis)
 
         colour = SERIES[0].light
-        rule = table("ends").mark_rule(strokeDash=[4, 4], strokeWidth=1.5, color=MUTED.light).encode(x=x)
         words = table("ends").mark_text(align="right", dx=-6, fontSize=11, color=MUTED.light)
-        layers: list[Any] = [rule]
+        layers: list[Any] = []
         for place in range(len(lines)):
-            text = words.transform_filter(f"datum.turn == {place}").encode(x=x, y=alt.value(height - 14 - 16 * place))
+            rule = table("ends").mark_rule(strokeDash=[2, 4] if place else [7, 4], strokeWidth=1.5, color=MUTED.light)
+            layers.append(rule.transform_filter(f"datum.turn == {place}").encode(x=x("x")))
+            text = words.transform_filter(f"datum.turn == {place}").encode(
+                x=x("beside"), y=alt.value(height - 14 - 16 * place)
+            )
             layers.append(text.encode(text="text:N"))
-        base = table().encode(x=x)
+        base = table().encode(x=x("x"))
         layers.append(base.mark_line(strokeWidth=2.25, color=colour).encode(y=y("y")))
         layers.append(base.mark_rule(strokeWidth=2.25, color=colour).encode(y=y("low"), y2="high:Q"))
         dots = base.encode(y=y("y"))

@@ -41,12 +41,8 @@ def differences(rows: Sequence[ViewDifference], *, metric: str) -> Build:
         import altair as alt
 
         def x(field: str) -> alt.X:
-            return alt.X(
-                f"{field}:Q",
-                title=title,
-                scale=alt.Scale(domain=domain, nice=False),
-                axis=alt.Axis(tickCount=6, format="~g"),
-            )
+            scale = alt.Scale(domain=domain, nice=False)
+            return alt.X(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=6))
 
         y = alt.Y(
             "name:N", title=None, sort=names, axis=alt.Axis(labelLimit=240, labelFontSize=12, labelColor=INK.light)
@@ -57,9 +53,8 @@ def differences(rows: Sequence[ViewDifference], *, metric: str) -> Build:
         none = table("none").mark_rule(strokeWidth=1.5, color=MUTED.light, strokeDash=[4, 4]).encode(x=x("x"))
         bars = table().transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2.5)
         dots = table().mark_point(size=120, filled=True, opacity=1).encode(x=x("x"), y=y, color=tint)
-        words = (
-            table().mark_text(align="center", dy=-12, fontSize=11, color=INK.light).encode(x=x("x"), y=y, text="said:N")
-        )
+        words = table().mark_text(align="left", dx=10, fontSize=11, color=MUTED.light)
+        words = words.encode(x=alt.value("width"), y=y, text="said:N")
         layers = [none, bars.encode(x=x("low"), x2="high:Q", y=y, color=tint), dots, words]
         return specification(layers, data={"rows": data, "none": [{"x": 0.0}]}, height=ROW * len(rows))
 

@@ -178,7 +178,7 @@ def _scored(run: Run, views: Sequence[View]) -> Seen:
 def _cost(run: Run, views: Sequence[View]) -> Spread:
     from trainables.tta import cost
 
-    return cost(lambda: _scored(run, ()), lambda: _scored(run, views))
+    return cost(lambda: _scored(run, ()), lambda: _scored(run, views), device=run.device)
 
 
 def _variant(
@@ -244,27 +244,33 @@ def _table(sweep: Sweep, variants: Sequence[Variant]) -> Table:
     goal = sweep.task.goal.metric
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("views")
-    for name in (goal, "difference", "loss", "difference", "time"):
-        table.add_column(name, justify="right", no_wrap=name not in ("difference",))
-
-    def gap(found: Difference, metric: str) -> str:
-        ends = units.interval((found.low, found.high), lambda x: units.number(x, metric, spread=found.high - found.low))
-        value = units.number(found.value, metric, spread=found.high - found.low)
-        return f"{'+' if found.value > 0 else ''}{value} {ends}".replace("[", r"\[")
-
-    first = variants[0]
-    table.add_row("none", units.value(first.plain[goal], goal), "", units.number(first.plain["loss"], "loss"), "", "1x")
+    metrics = list(dict.fromkeys((goal, "loss")))
+    for name in (goal, *(f"change of {metric}" for metric in metrics), "time"):
+        table.add_column(name, justify="right")
+    table.add_row("none", units.value(variants[0].plain[goal], goal), *("" for _ in metrics), "1x")
     for variant in variants:
         table.add_row(
             variant.name,
             units.value(variant.averaged[goal], goal),
-            gap(variant.differences[goal], goal),
-            units.number(variant.averaged["loss"], "loss"),
-            gap(variant.differences["loss"], "loss"),
+            *(_gap(variant.differences[metric], metric) for metric in metrics),
             units.ratio(variant.cost.value),
             style="bold" if variant is variants[-1] else "",
         )
     return table
+
+
+def _gap(found: Difference, metric: str) -> str:
+    """A difference with its interval, to about a tenth of the interval's width."""
+    from rich.markup import escape
+
+    from analysis import units
+
+    def text(x: float) -> str:
+        return units.number(x, metric, spread=5 * (found.high - found.low))
+
+    return escape(
+        f"{'+' if found.value > 0 else ''}{text(found.value)} {units.interval((found.low, found.high), text)}"
+    )
 
 
 def _draw(path: Path, sweep: Sweep, label: str, variants: Sequence[Variant]) -> None:
@@ -283,13 +289,13 @@ def _draw(path: Path, sweep: Sweep, label: str, variants: Sequence[Variant]) -> 
         for variant in variants
     ]
     subtitle = (
-        f"{goal} of {variants[0].differences[goal].runs} finals of {label} with each view less without it: "
-        "the same weights, the same samples.\n"
+        f"What averaging changes in the {goal} of {variants[0].differences[goal].runs} finals of {label}: the same weights, "
+        "the same samples.\n"
         f"Intervals hold for all lines at {100 * CONFIDENCE:g} %; grey: it can be chance."
     )
     build = differences(rows, metric=goal)
     try:
-        png(path, standing(build, title=f"Test-time augmentation: {sweep.name}", subtitle=subtitle))
+        png(path, standing(build, title=f"Test-time augmentation: {sweep.name}", subtitle=subtitle, right=100))
     except OSError as error:
         raise QuestionError(f"{path} cannot be written: {error.strerror}") from error
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from trainables.task import Metric, Tensors
     from trainables.views import View
 
-ROUNDS = 7
-"""Passes of each kind by which the cost is told."""
+ROUNDS, SECONDS = 7, 0.02
+"""Rounds by which the cost is told, and how long the cheaper of the two is run in each."""
 
 
 @final
@@ -115,20 +115,29 @@ def _joined(values: Sequence[Tensor], counts: Sequence[int]) -> Tensor:
     return (torch.stack([value.mean() for value in values]) * weights).sum().reshape(1) / weights.sum()
 
 
-def cost(plain: Callable[[], object], averaged: Callable[[], object], *, rounds: int = ROUNDS) -> Spread:
-    """How many times as long the second takes: the ratio in each round, in which both run in turn, after one of each untimed."""
-    plain()
+def cost(plain: Callable[[], object], averaged: Callable[[], object], *, device: torch.device) -> Spread:
+    """How many times as long the second takes: the ratio in each round, in which both run in turn, after one of each untimed.
+
+    Each is run as often as makes ``SECONDS`` of the first. On a CPU its own time is counted, on a GPU that of the wall.
+    """
     averaged()
+    plain()
+    count = max(1, math.ceil(SECONDS / _seconds(plain, 1, device)))
     ratios = []
-    for _ in range(rounds):
-        first = _seconds(plain)
-        ratios.append(_seconds(averaged) / first)
+    for _ in range(ROUNDS):
+        first = _seconds(plain, count, device)
+        ratios.append(_seconds(averaged, count, device) / first)
     return spread(ratios)
 
 
-def _seconds(run: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    run()
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.synchronize()
-    return max(time.perf_counter() - begun, 1e-9)
+def _seconds(run: Callable[[], object], count: int, device: torch.device) -> float:
+    gpu = device.type == "cuda"
+    clock = time.perf_counter if gpu else time.process_time
+    if gpu:
+        torch.cuda.synchronize(device)
+    begun = clock()
+    for _ in range(count):
+        run()
+    if gpu:
+        torch.cuda.synchronize(device)
+    return max(clock() - begun, 1e-6)

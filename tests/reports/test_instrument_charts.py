@@ -42,7 +42,7 @@ def test_batches_and_the_end_of_memory_are_drawn() -> None:
     points = [BatchPoint(batch=2**p, value=2.0**p, low=0.9 * 2**p, high=1.1 * 2**p) for p in range(3, 9)]
     whole = throughput_by_batch(points, knee=64, ends=[BatchEnd(batch=300, said="memory ends at 300")])(True)
     assert [row["x"] for row in whole["datasets"]["rows"] if row["knee"]] == [64]
-    assert [row["text"] for row in whole["datasets"]["ends"]] == ["memory ends at 300"]
+    assert [row["text"] for row in whole["datasets"]["ends"]] == ["dashed: memory ends at 300"]
     domains = [
         layer["encoding"]["x"]["scale"]["domain"]
         for layer in whole["layer"]
