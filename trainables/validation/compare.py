@@ -38,7 +38,8 @@ class Outcome:
 
     ``full`` passes at the ends of epochs, ``partial`` ones there and within epochs. ``seconds`` are CPU time of the process, on a
     GPU wall time; ``saved`` is the share of them that every epoch's full pass takes, below 0 where it takes more.
-    ``errors`` are by validation set: after an epoch a policy knows what it measured, or else still what its last full pass said.
+    ``errors`` are by validation set: after an epoch a policy knows what it measured, or else still what its last full pass said;
+    before the first there is nothing to be wrong. The test set, asked at each improvement, is not counted.
     ``best_epoch`` is the one that it chooses; ``lost`` is what the best of all epochs is better, on ``val``.
     """
 
