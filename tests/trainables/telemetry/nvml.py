@@ -56,7 +56,7 @@ class Nvml:
         self.asked: list[str] = []
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        answer = _ANSWERS.get(name)
+        answer = ANSWERS.get(name)
         if answer is None or name in self.__dict__.get("absent", ()):
             raise AttributeError(f"module 'pynvml' has no attribute {name!r}")
 
@@ -108,7 +108,7 @@ def _mode(_: Nvml, card: Card) -> list[int]:
     return [divided, divided]
 
 
-_ANSWERS: dict[str, Callable[..., Any]] = {
+ANSWERS: dict[str, Callable[..., Any]] = {
     "nvmlInit": _init,
     "nvmlDeviceGetCount": lambda nvml: len(nvml.cards),
     "nvmlDeviceGetHandleByUUID": _by_uuid,

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.trainables.telemetry.nvml import Card, Nvml
-from trainables.telemetry.gpu import Address, Gpu, gpu_of, library
+from tests.trainables.telemetry.nvml import ANSWERS, Card, Nvml
+from trainables.telemetry.gpu import REASONS, TEMPERATURE, Address, Gpu, gpu_of, library
 
 FIRST, SECOND = (
     Card(uuid="GPU-aaaa", bus="00000000:3B:00.0", used=1),
@@ -105,3 +105,21 @@ def test_an_older_library_has_the_reasons_under_another_name() -> None:
     assert gpu is not None
     assert gpu.look().throttled == {"power brake"}
     assert "nvmlDeviceGetCurrentClocksThrottleReasons" in nvml.asked
+
+
+def test_the_stand_in_is_as_the_real_library() -> None:
+    """Every call is there under its name; on a machine without a driver it says so in its own way, which is no error here."""
+    pynvml = pytest.importorskip("pynvml")
+    assert not [name for name in ANSWERS if not callable(vars(pynvml).get(name))]
+    assert issubclass(pynvml.NVMLError, Exception)
+    assert pynvml.NVML_TEMPERATURE_GPU == TEMPERATURE
+    named = {
+        0x04: pynvml.nvmlClocksEventReasonSwPowerCap,
+        0x08: pynvml.nvmlClocksEventReasonHwSlowdown,
+        0x20: pynvml.nvmlClocksEventReasonSwThermalSlowdown,
+        0x40: pynvml.nvmlClocksEventReasonHwThermalSlowdown,
+        0x80: pynvml.nvmlClocksEventReasonHwPowerBrakeSlowdown,
+    }
+    assert all(bit == value for bit, value in named.items())
+    assert named.keys() == REASONS.keys()
+    assert Gpu.found(pynvml, Address(uuid="00000000-0000-0000-0000-000000000000")) is None
