@@ -9,6 +9,7 @@ from analysis.ledger import Question
 from analysis.records import TrialRecord
 from analysis.verdict import Verdict
 
+
 def remarks(question: Question, verdict: Verdict, records: Sequence[TrialRecord]) -> list[str]:
     """A sentence each, the weightier first; none where there is nothing to say."""
     found = edges(question, verdict.levels, records)

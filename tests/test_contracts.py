@@ -45,7 +45,7 @@ def test_exit_statuses() -> None:
 def test_the_folder_holds_what_is_promised(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     promised = "sweep.json trials.jsonl live.jsonl trials.parquet trials.csv epochs.parquet report.html verdict.json checkpoints"
-    assert set(promised.split()) <= names
+    assert {*promised.split(), "winner.yaml"} <= names
     assert (folder.parent / "mlflow.db").exists()
 
 

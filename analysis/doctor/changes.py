@@ -66,6 +66,14 @@ def clip(group: Group) -> str:
     return rate(group, 1 / 3)
 
 
+def calmer(group: Group) -> str:
+    """For losses that swing: whole shuffles where batches are runs of neighbours, else a third of the learning rate."""
+    pieces, batch = number(group, "sampling.pieces"), number(group, "batch_size")
+    if pieces is not None and batch is not None and batch >= pieces:
+        return f"sampling={group.settings['sampling']}(pieces={pieces:.0f}) -> None"
+    return rate(group, 1 / 3)
+
+
 def diverged(group: Group, first: Sequence[int]) -> str:
     """For runs that left the finite: a wider number format, a smaller rate for those that never began, else clipping."""
     if group.settings.get("precision") in ("FP16", "PureBF16"):

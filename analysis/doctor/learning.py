@@ -173,9 +173,7 @@ def too_short(group: Group) -> Finding | None:
     goals = [course.goal.values[-_window(course.goal) :] for course in whole]
     z = -trend(losses)
     gains = [_gain(course.val) for course in whole]
-    late = [
-        course for course, gain in zip(whole, gains, strict=True) if gain > max(GAIN, 2 * _relative_noise(course.val))
-    ]
+    late = [course for course, gain in zip(whole, gains, strict=True) if gain > GAIN]
     if (
         z < SURE
         or trend(goals) < 1.64
@@ -222,13 +220,6 @@ def _ends(series: Series) -> tuple[float, float]:
 def _gain(series: Series) -> float:
     before, now = _ends(series)
     return 1 - now / before if before > 0 else 0.0
-
-
-def _relative_noise(series: Series) -> float:
-    """The noise of the difference of the two ends, as a share of the loss."""
-    part = max(1, len(series) // 5)
-    level = abs(float(series.values[-part:].mean()))
-    return noise(series.values) * (2 / part) ** 0.5 / level if level else 0.0
 
 
 def _near(series: Series, epoch: int) -> float:

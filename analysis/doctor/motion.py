@@ -13,13 +13,13 @@ from analysis.doctor.finding import Disease, Finding, found
 from analysis.doctor.trend import SURE, chance, rising, trend
 
 SWING = {"train": 0.1, "val": 0.25}
-"""A change from one epoch to the next by this share of the loss is a swing. Training loss is the mean over an epoch of steps and
+"""A rise from one epoch to the next by this share of the loss is a swing. Training loss is the mean over an epoch of steps and
 smooth in healthy runs; validation loss is that of one moment."""
 
-TURNS, SHARE = 3, 0.4
-"""Swings that turn round, at the least, and as a share of the epochs in which they could."""
+TURNS, SHARE = 3, 0.2
+"""Swings that are got over, at the least, and as a share of the epochs."""
 
-SPIKE, OUTLYING = 0.5, 8.0
+SPIKE, OUTLYING = 0.5, 5.0
 """A spike stands above the epochs around it by this share of their loss, and by so many sd of what these vary."""
 
 USUAL = 2.2
@@ -74,45 +74,38 @@ def oscillation(group: Group) -> Finding | None:
     """The loss goes up and down from epoch to epoch by a good part of itself, again and again."""
     for name, what in (("train", "training"), ("val", "validation")):
         series = {course.id: course.train if name == "train" else course.val for course in group.courses}
-        turns = {one: swings(values, SWING[name]) for one, values in series.items()}
-        sick = [
-            one
-            for one, (turned, possible, usual) in turns.items()
-            if turned >= max(TURNS, SHARE * possible) and usual > SWING[name]  # else they are spikes
-        ]
+        rises = {one: swings(values, SWING[name]) for one, values in series.items()}
+        sick = [one for one, (sizes, steps) in rises.items() if len(sizes) >= max(TURNS, SHARE * steps)]
         if not sick or len(sick) * 2 <= len(group.courses):
             continue
-        counted = sum(turns[one][0] for one in sick)
-        size = float(np.median([turns[one][2] for one in sick]))
-        last = max(series[one].epochs[-1] for one in sick)
+        sizes = [size for one in sick for size in rises[one][0]]
+        size, last = float(np.median(sizes)), max(series[one].epochs[-1] for one in sick)
         return found(
             Disease.OSCILLATION,
             level=group.label,
             trials=sick,
             of=group.size,
-            evidence=f"{what} loss turns round {counted / len(sick):.0f} times in {last} epochs, by {100 * size:.0f} % of itself "
-            "at a time"
-            f"{_finals(len(sick), group)}",
-            change=changes.rate(group, 1 / 3),
-            sure=1 - 0.5 ** min(counted, 10),
+            evidence=f"{what} loss goes up and comes down again {len(sizes) / len(sick):.0f} times in {last} epochs, by "
+            f"{100 * size:.0f} % of itself at a time{_finals(len(sick), group)}",
+            change=changes.calmer(group),
+            sure=1 - 0.5 ** min(len(sizes), 10),
             strength=min(1.0, 2 * size),
         )
     return None
 
 
-def swings(series: Series, size: float) -> tuple[int, int, float]:
-    """How often a change by a share ``size`` of the loss is followed by one the other way, how often it could be, the median size.
+def swings(series: Series, size: float) -> tuple[list[float], int]:
+    """The rises of a loss by more than the share ``size``, each once however many epochs it takes, and how many steps there are.
 
-    The steep beginning is left out, and losses below a hundredth of the first: there nothing is at stake.
+    The first quarter of the run is left out, and losses below a hundredth of the first: there nothing is at stake.
     """
     values = series.values[len(series) // 4 :]
     if len(values) < 4 or values.min() <= 0:
-        return 0, max(0, len(values) - 2), 0.0
-    level = max(middle(values), 0.01 * float(series.values[0]))
-    steps = np.diff(values) / level
-    large = np.sign(steps[np.abs(steps) > size])
-    turned = int((large[1:] != large[:-1]).sum())
-    return turned, len(values) - 2, middle(np.abs(steps))
+        return [], max(0, len(values) - 1)
+    steps = np.diff(values) / np.maximum(values[:-1], 0.01 * series.values[0])
+    large = steps > size
+    begins = large & ~np.concatenate([[False], large[:-1]])
+    return steps[begins].tolist(), len(steps)
 
 
 def spikes(group: Group) -> Finding | None:

@@ -78,16 +78,16 @@ def _sick(disease: Disease | None, finals: int, generator: np.random.Generator) 
 
 def _nature(disease: Disease | None, generator: np.random.Generator) -> Nature:
     epochs = int(generator.choice([12, 20, 40]))
-    pace = generator.uniform(0.5, 1.5) if disease is Disease.SHORT else generator.uniform(1 / 16, 1 / 10)
+    pace = generator.uniform(0.5, 1.5) if disease is Disease.SHORT else generator.uniform(1 / 16, 1 / 8)
     return Nature(
         epochs=epochs,
         pace=epochs * float(pace),
         start=float(generator.uniform(1.0, 3.0)),
         floor=float(generator.uniform(0.05, 0.3)),
         gap=float(generator.uniform(1.05, 1.8)),
-        noise=float(generator.choice([0.003, 0.01, 0.03])),
+        noise=float(generator.choice([0.003, 0.01, 0.03, 0.06])),
         memory=float(generator.choice([0.0, 0.5])),
-        drift=float(generator.uniform(-0.02, 0.04)),
+        drift=float(generator.uniform(-0.03, 0.06)),
     )
 
 
@@ -156,10 +156,10 @@ def _losses(disease: Disease | None, nature: Nature, generator: np.random.Genera
             val = nature.start * generator.uniform(0.95, 1.1) * np.ones(nature.epochs)
         case Disease.OVERFITTING:
             turn = generator.uniform(0.3, 0.6)
-            val = val * (1 + generator.uniform(0.3, 1.5) * np.maximum(0, time - turn) / (1 - turn))
+            val = val * (1 + generator.uniform(0.2, 1.5) * np.maximum(0, time - turn) / (1 - turn))
             train = train * (1 - 0.7 * time)
         case Disease.OSCILLATION:
-            swing = generator.uniform(0.12, 0.5)
+            swing = generator.uniform(0.08, 0.5)
             signs = np.cumprod(np.where(generator.random(nature.epochs) < 0.85, -1.0, 1.0))
             train, val = train * (1 + swing * signs), val * (1 + swing * signs)
         case Disease.SPIKES:

@@ -39,7 +39,7 @@ SAID: list[tuple[Disease, dict[str, Scalar], str, str]] = [
     (Disease.OVERFITTING, {"model.dropout": 0.1}, "while training loss falls", r"model\.dropout 0\.1 -> 0\.3"),
     (Disease.NO_PROGRESS, {}, r"training loss [\d.]+ in epoch 1 and [\d.]+ in the last third", RANGE),
     (Disease.APART, {"sampling": "Chunked"}, r"validation loss never below", r"sampling=Chunked\(\) -> None"),
-    (Disease.OSCILLATION, {}, r"training loss turns round \d+ times in \d+ epochs, by \d+ %", RANGE),
+    (Disease.OSCILLATION, {}, r"goes up and comes down again \d+ times in \d+ epochs, by \d+ %", RANGE),
     (Disease.SHORT, {}, r"still falls when the \d+ epochs are over", r"epochs (\d+) -> \d+"),
     (Disease.SPIKES, {"clip": None}, r"spikes \d+ times", r"clip=ClipNorm\(1\.0\)"),
     (Disease.GRADIENTS, {}, r"norm of the gradients grows from", RANGE),
