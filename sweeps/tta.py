@@ -295,7 +295,7 @@ def _draw(path: Path, sweep: Sweep, label: str, variants: Sequence[Variant]) -> 
     )
     build = differences(rows, metric=goal)
     try:
-        png(path, standing(build, title=f"Test-time augmentation: {sweep.name}", subtitle=subtitle, right=100))
+        png(path, standing(build, title=f"Test-time augmentation: {sweep.name}", subtitle=subtitle))
     except OSError as error:
         raise QuestionError(f"{path} cannot be written: {error.strerror}") from error
 

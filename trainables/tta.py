@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trainables.task import Metric, Tensors
     from trainables.views import View
 
-ROUNDS, SECONDS = 7, 0.02
+ROUNDS, SECONDS = 7, 0.01
 """Rounds by which the cost is told, and how long the cheaper of the two is run in each."""
 
 

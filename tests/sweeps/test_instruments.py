@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +13,6 @@ from tests.trainables.small import task
 from trainables import SGD, AdamW, Recipe
 from trainables.models import MLP
 from trainables.range_curve import figure
-
-ROOT = Path(__file__).resolve().parents[2]
 
 SCRIPT = """
 from dataclasses import dataclass
@@ -94,22 +90,18 @@ def test_the_range_test_as_a_command(script: Path, capsys: pytest.CaptureFixture
     assert "RuntimeError" in capsys.readouterr().err  # two inputs against 64 pixels
 
 
-def test_the_batch_tuner_as_a_command(script: Path) -> None:
-    """As a process of its own, whose child reads the file again: the model is known nowhere else."""
+def test_the_batch_tuner_as_a_command(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its process reads the file again: the model is known nowhere else."""
     place = script.parent / "out"
     options = ["--level", "8", "--rounds", "2", "--seconds", "0.005", "--memory", "500MB", "--out", str(place)]
-    done = subprocess.run(
-        [sys.executable, "-m", "sweeps.batch_tuner", str(script), *options],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    assert batch_tuner.main([str(script), *options]) == 0
+    said = capsys.readouterr().out
     numbers = json.loads((place / "batch_tuner.json").read_text())
     (level,) = numbers["levels"].values()
     assert level["limit"]["reason"] == "the largest asked for, 61, fits"
-    assert f"Take {level['batch']} samples at once" in done.stdout
+    assert [pace["batch"] for pace in level["knee"]["paces"]] == [8, 16, 32]
+    assert f"Take {level['batch']} samples at once: the largest asked for, 61, fits; throughput" in said
+    assert "61 were seen to fit, and memory did not end" in said
     assert (place / "batch_tuner_8.png").read_bytes().startswith(b"\x89PNG")
     assert level["memory_bytes"] == 500_000_000
 

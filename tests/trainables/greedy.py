@@ -16,6 +16,10 @@ WIDTH = 500_000
 """Values of a sample in each layer: two megabytes in single precision."""
 
 
+DEADLY = 200
+"""Samples at once above which the process is killed, as what takes too much memory of a whole machine is."""
+
+
 class Chain(nn.Module):
     """One weight, and ``layers`` operations that each keep their output: ``layers`` x ``width`` values a sample."""
 
@@ -25,25 +29,12 @@ class Chain(nn.Module):
         self.layers, self.width = layers, width
 
     def forward(self, x: Tensor) -> Tensor:
+        if len(x) > DEADLY and multiprocessing.parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
         x = (self.weight * x[:, :1]).expand(-1, self.width).relu()
         for _ in range(self.layers - 1):
             x = x.relu()
         return x.mean(dim=1, keepdim=True)
-
-
-class Dying(nn.Module):
-    """Dies as what takes too much memory of a whole machine dies, above ``limit`` samples, in a process of its own."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(1, 1)
-        self.limit = limit
-
-    def forward(self, x: Tensor) -> Tensor:
-        if len(x) > self.limit and multiprocessing.parent_process() is not None:
-            os.kill(os.getpid(), signal.SIGKILL)
-        out: Tensor = self.linear(x)
-        return out
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,14 +44,6 @@ class Greedy:
 
     def build(self) -> nn.Module:
         return Chain(self.layers, self.width)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mortal:
-    limit: int = 16
-
-    def build(self) -> nn.Module:
-        return Dying(self.limit)
 
 
 def numbers(seed: int) -> Splits:  # noqa: ARG001

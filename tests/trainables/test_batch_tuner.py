@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainables.greedy import WIDTH, Greedy, Mortal, task
+from tests.trainables.greedy import DEADLY, WIDTH, Greedy, task
 from tests.trainables.small import recipe as small_recipe
 from tests.trainables.small import task as small_task
 from trainables import BF16, EMA, SGD, AdamW, ConflictError, Recipe
@@ -175,11 +175,11 @@ def process() -> Iterator[Trials]:
 
 def test_a_real_limit_is_hit_where_shapes_say(process: Trials) -> None:
     """12 MB a sample within 300 MB."""
-    found = batch_limit(process.attempt, first=4, largest=300, patience=60)
+    found = batch_limit(process.attempt, first=16, largest=150, patience=60)
     assert found.ended
     expected = footprint(task, greedy()).largest(300 * MEGABYTE)
     assert expected == pytest.approx(25, abs=1)
-    assert 0.8 * expected <= found.most <= 1.1 * expected
+    assert 0.8 * expected <= found.most <= 1.25 * expected
     assert any(not one.fits and one.said and "memory" in one.said for one in found.tried)
 
 
@@ -187,17 +187,14 @@ def test_throughput_is_measured_in_rounds(process: Trials) -> None:
     rates = process.paced([2, 4], rounds=3, seconds=0.01)
     assert {batch: len(values) for batch, values in rates.items()} == {2: 3, 4: 3}
     assert all(value > 0 for values in rates.values() for value in values)
-    assert process.paced([4, 300], rounds=1, seconds=0.01) == {}
+    assert process.paced([4, 100], rounds=1, seconds=0.01) == {}
 
 
-def test_a_process_that_dies_is_an_answer() -> None:
-    """Killed above 16 samples; what comes after is asked of a new process."""
-    settings = BatchTuner(first=16, largest=17, rounds=2, seconds=0.01, memory_bytes=500 * MEGABYTE)
-    found = tune(Given(task, greedy(model=Mortal(), optimizer=AdamW(lr=1e-3))), settings)
-    assert (found.limit.batch, found.limit.most, found.batch) == (16, 16, 16)
-    assert "memory ends at 16: 17 is too many (its process was killed by SIGKILL)" in found.says()
-    assert found.error is not None
-    assert "samples fit: +" in found.estimate_says()
+def test_a_process_that_dies_is_an_answer(process: Trials) -> None:
+    """What comes after is asked of a new one."""
+    dead = process.attempt(DEADLY + 1)
+    assert (dead.fits, dead.said) == (False, "its process was killed by SIGKILL")
+    assert process.attempt(2).fits
 
 
 def tuned(limit: BatchLimit, estimated: int | None) -> Tuned:
