@@ -129,4 +129,4 @@ def tidy(value: float) -> float:
 def _range(known: Range, low: float, high: float) -> str:
     kind = known.text.partition("(")[0]
     log = ", log=True" if known.whole and known.log else ""
-    return f"{kind}({units.label(float(f'{low:.6g}'))}, {units.label(float(f'{high:.6g}'))}{log})"
+    return f"{kind}({low:g}, {high:g}{log})"

@@ -87,7 +87,7 @@ def wasted(group: Group, heats: Sequence[TrialRecord]) -> Finding | None:
     if p > 0.05 or searched is None:
         return None
     top = changes.tidy(max(safe))
-    kept = f"{searched.text.partition('(')[0]}({units.label(searched.low)}, {changes.written(top)})"
+    kept = f"{searched.text.partition('(')[0]}({searched.low:g}, {top:g})"
     return found(
         Disease.DIVERGENCE,
         level=group.label,
