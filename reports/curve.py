@@ -3,8 +3,8 @@
 python -m reports.curve runs/batch_size             every level, its finals together, into runs/batch_size/curves/
 python -m reports.curve runs/batch_size t017        one trial: its number, as tables have it, or its id
 
-A sweep draws its levels when it ends: one picture a level, since one a trial would cost it a fifth of a second each. In a script of
-one's own: ``reports.curve.draw(Path("curve.png"), {"run": trained.history})``.
+A sweep draws one picture when it ends, ``curves.png``, with a panel for each level; one for each trial would cost it half a second
+of CPU each. In a script of one's own: ``reports.curve.draw(Path("curve.png"), {"run": trained.history})``.
 """
 
 from __future__ import annotations
@@ -17,14 +17,23 @@ from pathlib import Path
 from typing import Any
 
 from analysis import units
-from analysis.ledger import FolderError, read_ledger, read_question
+from analysis.ledger import FolderError, Question, read_ledger, read_question
 from analysis.records import Row, Stage, Status, TrialRecord
 from analysis.steps import place, read
 from reports.curves import number
+from reports.palette import INK, MUTED, PAPER, SERIES
 from reports.reduce import thin
+from reports.scaling_chart import ticks
+from reports.theme import specification, table
 
-WIDTH, HEIGHT = 640, 360
-"""Pixels of a picture, drawn at twice as many."""
+WIDTH, HEIGHT, SCALE = 640, 360, 1.5
+"""Of a picture in pixels, and how many times as many it has: what it costs goes by their number."""
+
+PANELS = 12
+"""At most so many levels in the picture of a sweep."""
+
+SWEEP = "curves.png"
+"""The picture that a sweep leaves in its folder."""
 
 FOLDER = "curves"
 """Where in a sweep's folder the pictures of its levels lie."""
@@ -35,7 +44,7 @@ FEW = 12
 DEEP = 20.0
 """A loss that falls to less than this part of what it was is drawn on a logarithmic axis."""
 
-SETS = {"train/loss": "training", "val/loss": "validation"}
+SETS = {"train/loss": "training loss", "val/loss": "validation loss"}
 
 
 def draw(path: Path, runs: Mapping[str, Sequence[Row]], *, title: str = "", best: int | None = None) -> bool:
@@ -43,38 +52,51 @@ def draw(path: Path, runs: Mapping[str, Sequence[Row]], *, title: str = "", best
 
     ``best`` is an epoch to mark. False, and no picture, where no epoch of any has a loss. Raises OSError where it cannot write.
     """
-    rows = [row for name, history in runs.items() for row in _points(name, history)]
-    if not rows:
-        return False
-    import vl_convert
-
-    picture = vl_convert.vegalite_to_png(_chart(rows, title, best), scale=2)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(picture)
-    temporary.replace(path)
-    return True
+    rows = _rows(runs, best=best)
+    if rows:
+        _write(path, _whole(_layers(rows), rows, title) | {"width": WIDTH, "height": HEIGHT})
+    return bool(rows)
 
 
-def write_levels(folder: Path, *, most: int | None = None) -> list[Path]:
-    """Draw the finals of each level, the first ``most`` of them; the pictures' paths come back.
+def write_sweep(folder: Path, *, most: int = PANELS) -> Path | None:
+    """Draw the finals of all levels into one picture, a panel each, ``curves.png``; None where no final has a loss yet.
+
+    Of more than ``most`` levels the first ones are drawn. Raises FolderError for a folder that holds no sweep.
+    """
+    question, records = read_question(folder), read_ledger(folder)
+    panels = {
+        label: rows
+        for label, finals in list(_finals(question, records).items())[:most]
+        if (rows := _rows(finals, panel=f"{label}: {_count(finals)}"))
+    }
+    if not panels:
+        return None
+    columns = min(len(panels), 3)
+    rows = [row for panel in panels.values() for row in panel]
+    whole = _whole(_layers(rows), rows, question.sweep)
+    header = {"title": None, "labelAnchor": "start", "labelFontSize": 12, "labelFontWeight": 600, "labelPadding": 6}
+    order = list(dict.fromkeys(row["panel"] for row in rows))
+    facet = {"field": "panel", "type": "nominal", "sort": order, "header": header | {"labelColor": INK.light}}
+    inner = {"width": max(WIDTH // columns, 260), "height": 190, "layer": whole.pop("layer")}
+    _write(folder / SWEEP, whole | {"data": {"name": "rows"}, "facet": facet, "columns": columns, "spec": inner})
+    return folder / SWEEP
+
+
+def write_levels(folder: Path) -> list[Path]:
+    """Draw the finals of each level into a picture of their own; the pictures' paths come back.
 
     Pictures of levels that are no more there are taken away. Raises FolderError for a folder that holds no sweep.
     """
     question, records = read_question(folder), read_ledger(folder)
     written: list[Path] = []
-    for level in question.levels[:most]:
-        label = units.level(level, question.sweep)
-        finals = [r for r in records if r.stage is Stage.FINAL and dict(r.level) == level]
-        ended = {f"s{record.seed}": record.history for record in finals if record.status is not Status.RUNNING}
-        count = f"{len(ended)} final{'s' if len(ended) != 1 else ''}"
+    for label, finals in _finals(question, records).items():
         path = folder / FOLDER / f"{_file(label)}.png"
         if path in written:  # two labels that differ in what a file's name cannot hold
             path = path.with_stem(f"{path.stem}-{len(written) + 1}")
-        if draw(path, ended, title=f"{label}: {count}"):
+        if draw(path, finals, title=f"{label}: {_count(finals)}"):
             written.append(path)
     for other in (folder / FOLDER).glob("*.png"):
-        if most is None and other not in written and not other.name.startswith("trial-"):
+        if other not in written and not other.name.startswith("trial-"):
             other.unlink()
     return written
 
@@ -123,76 +145,42 @@ def _found(folder: Path, records: Sequence[TrialRecord], wanted: str) -> TrialRe
     raise FolderError(f"{folder} has {what} {wanted!r}; {there}, as report.html lists them, or give a whole id")
 
 
+def _finals(question: Question, records: Sequence[TrialRecord]) -> dict[str, dict[str, Sequence[Row]]]:
+    """The histories of the finals that have ended, by their level's label, each by its seed."""
+    found: dict[str, dict[str, Sequence[Row]]] = {}
+    for level in question.levels:
+        finals = [r for r in records if r.stage is Stage.FINAL and dict(r.level) == level]
+        ended = {f"s{record.seed}": record.history for record in finals if record.status is not Status.RUNNING}
+        found[units.level(level, question.sweep)] = ended
+    return found
+
+
+def _count(finals: Mapping[str, Any]) -> str:
+    return f"{len(finals)} final{'s' if len(finals) != 1 else ''}"
+
+
+def _rows(runs: Mapping[str, Sequence[Row]], *, panel: str = "", best: int | None = None) -> list[dict[str, Any]]:
+    """All that is drawn in one panel, each with its ``place``: a ``run``, the ``fine`` line of steps, a ``mean``, the ``best``."""
+    rows = [row for name, history in runs.items() for row in _points(name, history)]
+    plain = [row for row in rows if row["place"] == "run"]
+    if len({row["run"] for row in plain}) > len({row["set"] for row in plain}):
+        rows = [row | {"place": "one"} if row["place"] == "run" else row for row in rows] + _means(plain)
+    if best is not None and rows:
+        rows.append({"x": best, "place": "best", "text": f"best by validation: {best}"})
+    return [row | {"panel": panel} for row in rows]
+
+
 def _points(name: str, history: Sequence[Row]) -> list[dict[str, Any]]:
-    """A run's losses as the chart takes them; what is not finite is left out."""
+    """A run's losses; what is not finite is left out."""
     found: list[dict[str, Any]] = []
     for column, label in SETS.items():
         known = [(number(row.get("epoch")), number(row.get(column)), bool(row.get("fine"))) for row in history]
         points = [(epoch, loss, fine) for epoch, loss, fine in known if epoch is not None and loss is not None]
         found += [
-            {"x": epoch, "y": loss, "set": label, "run": f"{name} {label}", "fine": fine}
+            {"x": epoch, "y": loss, "set": label, "run": f"{name} {label}", "place": "fine" if fine else "run"}
             for epoch, loss, fine in thin(points, 400)
         ]
     return found
-
-
-def _chart(rows: Sequence[dict[str, Any]], title: str, best: int | None) -> dict[str, Any]:
-    """The picture as Vega-Lite."""
-    import altair as alt
-
-    from reports.palette import INK, MUTED, PAPER, SERIES
-    from reports.theme import specification, table
-
-    plain = [row for row in rows if not row["fine"]]
-    lines = [row | {"place": "fine" if row["fine"] else "run"} for row in rows]
-    several = len({row["run"] for row in plain}) > len({row["set"] for row in plain})
-    means = _means(plain) if several else []
-    losses = [row["y"] for row in rows]
-    deep = min(losses) > 0 and max(losses) / min(losses) > DEEP
-    scale = alt.Scale(type="log", nice=False, padding=8) if deep else alt.Scale(zero=False, nice=True)
-    x = alt.X(
-        "x:Q",
-        title="epoch",
-        scale=alt.Scale(nice=False, zero=False, padding=6),
-        axis=alt.Axis(format="d", tickMinStep=1, tickCount=8),
-    )
-    y = alt.Y("y:Q", title="loss", scale=scale, axis=alt.Axis(tickCount=6, format="~g"))
-    sets = [label for label in SETS.values() if any(row["set"] == label for row in rows)]
-    legend = alt.Legend(title=None, orient="top-right", symbolOpacity=1, symbolStrokeWidth=3, labelFontSize=12)
-    colour = alt.Color(
-        "set:N", legend=legend, scale=alt.Scale(domain=sets, range=[SERIES[i].light for i in range(len(sets))])
-    )
-    base = table().encode(x=x, y=y, color=colour, detail="run:N")
-    layers: list[Any] = [
-        base.transform_filter("datum.place == 'fine'").mark_line(strokeWidth=1, opacity=0.4),
-        base.transform_filter("datum.place == 'run'").mark_line(
-            strokeWidth=1 if several else 2.25, opacity=0.35 if several else 1
-        ),
-    ]
-    if several:
-        layers.append(table("means").encode(x=x, y=y, color=colour).mark_line(strokeWidth=2.5))
-    if max(row["x"] for row in plain or rows) <= FEW:
-        dots = table("means") if several else table().transform_filter("datum.place == 'run'")
-        layers.append(dots.encode(x=x, y=y, color=colour).mark_point(size=30, filled=True, opacity=1))
-    if best is not None:
-        rule = table("best").encode(x=x)
-        layers.append(rule.mark_rule(strokeDash=[3, 3], color=MUTED.light))
-        layers.append(
-            rule.mark_text(align="left", dx=5, baseline="bottom", color=MUTED.light, fontSize=11).encode(
-                y=alt.value(HEIGHT - 4), text="text:N"
-            )
-        )
-    data = {"rows": lines, "means": means, "best": [{"x": best, "text": f"best by validation: {best}"}] if best else []}
-    whole = specification(layers, data=data, height=HEIGHT)
-    head = {"text": title, "anchor": "start", "fontSize": 14, "color": INK.light, "offset": 22} if title else ""
-    padding = {"left": 12, "right": 24, "top": 14, "bottom": 10}
-    return whole | {
-        "width": WIDTH,
-        "background": PAPER.light,
-        "title": head,
-        "padding": padding,
-        "autosize": {"type": "pad"},
-    }
 
 
 def _means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -203,7 +191,86 @@ def _means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         values.setdefault((row["set"], row["x"]), []).append(row["y"])
     # One that was left out half way would make the mean jump.
     whole = {place: found for place, found in values.items() if len(found) == len(runs[place[0]])}
-    return [{"x": x, "y": sum(found) / len(found), "set": label} for (label, x), found in sorted(whole.items())]
+    return [
+        {"x": x, "y": sum(found) / len(found), "set": label, "run": label, "place": "mean"}
+        for (label, x), found in sorted(whole.items())
+    ]
+
+
+def _layers(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """The marks over these rows."""
+    import altair as alt
+
+    drawn = [row for row in rows if row["place"] != "best"]
+    losses, last = (
+        [row["y"] for row in drawn],
+        max(row["x"] for row in drawn if row["place"] != "fine" or len(drawn) == 1),
+    )
+    low, high = min(losses), max(losses)
+    if low > 0 and high / low > DEEP:
+        scale = alt.Scale(type="log", nice=False, padding=8)
+        axis = alt.Axis(values=ticks(low, high), format="~g")
+    else:
+        scale, axis = alt.Scale(zero=False, nice=True), alt.Axis(tickCount=6, format="~g")
+    across = alt.Scale(nice=False, zero=False, padding=6)
+    x = alt.X("x:Q", title="epoch", scale=across, axis=alt.Axis(format="d", tickMinStep=1, tickCount=8))
+    y = alt.Y("y:Q", title=None, scale=scale, axis=axis)
+    sets = [label for label in SETS.values() if any(row["set"] == label for row in drawn)]
+    legend = alt.Legend(
+        title=None,
+        orient="top",
+        symbolType="stroke",
+        symbolOpacity=1,
+        symbolStrokeWidth=3,
+        labelColor=INK.light,
+        labelFontSize=12,
+    )
+    colours = alt.Scale(domain=sets, range=[SERIES[place].light for place in range(len(sets))])
+    base = table().encode(x=x, y=y, color=alt.Color("set:N", legend=legend, scale=colours), detail="run:N")
+    styles = (("fine", 1.0, 0.4), ("one", 1.0, 0.35), ("run", 2.25, 1.0), ("mean", 2.5, 1.0))
+    there = {row["place"] for row in rows}
+    layers: list[Any] = [
+        base.transform_filter(alt.datum.place == place).mark_line(strokeWidth=width, opacity=opacity)
+        for place, width, opacity in styles
+        if place in there
+    ]
+    if last <= FEW:
+        bold = base.transform_filter(alt.FieldOneOfPredicate(field="place", oneOf=["run", "mean"]))
+        layers.append(bold.mark_point(size=30, filled=True, opacity=1))
+    if "best" in there:
+        marked = table().transform_filter(alt.datum.place == "best").encode(x=x)
+        words = marked.mark_text(align="left", dx=5, baseline="top", color=MUTED.light, fontSize=11)
+        layers.append(marked.mark_rule(strokeDash=[3, 3], color=MUTED.light))
+        layers.append(words.encode(y=alt.value(2), text="text:N"))
+    return layers
+
+
+def _whole(layers: Sequence[Any], rows: Sequence[Mapping[str, Any]], title: str) -> dict[str, Any]:
+    """The picture as Vega-Lite, all of its marks over one table."""
+    whole = specification(layers, data={"rows": rows}, height=HEIGHT)
+    whole["layer"] = [{name: part for name, part in layer.items() if name != "data"} for layer in whole["layer"]]
+    head = {"text": title, "anchor": "start", "fontSize": 14, "color": INK.light, "offset": 8}
+    padding = {"left": 12, "right": 24, "top": 14, "bottom": 10}
+    for size in ("width", "height"):
+        whole.pop(size)
+    return whole | {
+        "data": {"name": "rows"},
+        "background": PAPER.light,
+        "title": head if title else "",
+        "padding": padding,
+        "autosize": {"type": "pad"},
+    }
+
+
+def _write(path: Path, whole: dict[str, Any]) -> None:
+    """Draw Vega-Lite into a PNG file, whole."""
+    import vl_convert
+
+    picture = vl_convert.vegalite_to_png(whole, scale=SCALE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(picture)
+    temporary.replace(path)
 
 
 def _file(label: str) -> str:

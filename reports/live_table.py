@@ -62,7 +62,6 @@ class LiveTable:
         self._heats = dict(zip(levels, heats, strict=True))
         self._metric, self._folder, self._clock = metric, folder, clock
         self._begun = self._said = clock()
-        self._first: float | None = None
         self._paced: float | None = None
         self._milestones: set[str] = set()
         self._heard: dict[str, float] = {}
@@ -101,7 +100,6 @@ class LiveTable:
         """A trial starts, or goes on."""
         now = self._clock()
         with self._lock:
-            self._first = now if self._first is None else self._first
             self._heard[record.id] = now
             self._progress.began(record, now)
         self._say()
@@ -112,7 +110,7 @@ class LiveTable:
             now = self._heard[record_id] = self._clock()
             self._progress.told(record_id, row)
             if self._paced is None:
-                # What came before that epoch was starting, not pace.
+                # What came before that epoch was starting, not pace; the same holds for the first part of one, below.
                 self._paced = now - (self._progress.seconds(record_id) or 0.0)
         self._say()
 
@@ -190,8 +188,7 @@ class LiveTable:
         return [f"{name} {done}/{planned}" for name, done, planned in counted if planned or name == "finals"]
 
     def _to_go(self, now: float) -> str:
-        since = self._first if self._paced is None else self._paced
-        left = self._progress.left(now - since) if since is not None else None
+        left = self._progress.left(now - self._paced) if self._paced is not None else None
         if left is None or left <= 0 or self._progress.running == 0 or self._closing:
             return ""
         return f"about {units.seconds(_rounded(left))} to go"
@@ -208,6 +205,8 @@ class LiveTable:
         with self._lock:
             for name, felt in found.items():
                 self._progress.pulsed(name, felt)
+                if self._paced is None and felt is not None and felt.seconds is not None:
+                    self._paced = now - felt.part * felt.seconds
 
     # In a terminal.
 
@@ -233,7 +232,7 @@ class LiveTable:
         row.add_row(ProgressBar(total=max(planned, 1), completed=done), f"{done} of {planned} trials")
         below: list[RenderableType] = [row, Text(_fitted(facts, width), no_wrap=True, overflow="ellipsis")]
         if leader is not None:
-            words = f"best so far {units.value(leader.value, self._metric)}: {leader.name}"
+            words = f"best so far {units.value(leader.value, self._metric)} val {self._metric}: {leader.name}"
             words += f" ({leader.point})" if leader.point else ""
             below.append(Text(words, style="dim", no_wrap=True, overflow="ellipsis"))
         height = self._console.size.height - 1 - len(below)
@@ -263,8 +262,8 @@ class LiveTable:
         """The trials under way, as they last told."""
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", width=width)
         table.add_column("under way", overflow="ellipsis", no_wrap=True, ratio=1)
-        for name in ("epoch", "train loss", f"val {self._metric}", "lr", "an epoch"):
-            table.add_column(name, justify="right", no_wrap=True)
+        for name, room in (("epoch", 7), ("train loss", 0), (f"val {self._metric}", 0), ("lr", 6), ("an epoch", 8)):
+            table.add_column(name, justify="right", no_wrap=True, min_width=room)  # columns do not move as values come
         for trial in trials:
             if trial is None:
                 table.add_row("")
@@ -284,7 +283,8 @@ class LiveTable:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         table.add_column("level", overflow="ellipsis", no_wrap=True, max_width=max(12, min(40, width - 56)))
         sought = self._progress.planned(Stage.HEAT) > 0
-        for name in (*(("heats", "stopped") if sought else ()), "running", f"best val {self._metric}", "finals"):
+        named = (f"best val {self._metric}",) if sought else ()  # of heats alone: finals are judged on test
+        for name in (*(("heats", "stopped") if sought else ()), "running", *named, "finals"):
             table.add_column(name, justify="right", no_wrap=True)
         troubled = any(standing.diverged or standing.lost for standing in standings)
         if troubled:
@@ -298,7 +298,16 @@ class LiveTable:
                 *([f"{standing.heats}/{self._heats.get(standing.label, 0)}"] if sought else []),
                 *([f"{standing.stopped}" if standing.stopped else ""] if sought else []),
                 f"{standing.running}" if standing.running else "",
-                Text(units.value(standing.best, self._metric) if standing.best is not None else "", "bold" * leads),
+                *(
+                    [
+                        Text(
+                            units.value(standing.best, self._metric) if standing.best is not None else "",
+                            "bold" * leads,
+                        )
+                    ]
+                    if sought
+                    else []
+                ),
                 f"{standing.finals}/{self._progress.seeds}",
             ]
             trouble = standing.diverged + standing.lost

@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 ANSWERED, WITH_LOSSES, WRONG, INTERRUPTED = 0, 1, 2, 3
 """Exit statuses; every sweep's ``--help`` says what they mean."""
 
-PICTURES = 12
-"""Loss curves of so many levels are drawn at the end of a sweep, ``python -m reports.curve`` draws any."""
-
 
 def main(sweep: Sweep, argv: Sequence[str] | None = None) -> None:
     """Run a sweep from its command line, print the answer, and exit with the status that ``--help`` explains."""
@@ -261,7 +258,7 @@ def _conclude(sweep: Sweep, folder: Path, tracker: Tracker) -> int:
     told = {"tracking": links.to_json(), "cut_short": cut_short(sweep, records)}
     question.store(folder, (question.read(folder) or {}) | told)
     report = page.write(folder)
-    curve.write_levels(folder, most=PICTURES)
+    curve.write_sweep(folder)
     verdict = judge(read_question(folder), records)
     links = tracker.finish(folder, verdict)
     console.answer(

@@ -13,7 +13,7 @@ from analysis.ledger import FolderError
 from analysis.records import Stage, Status
 from analysis.steps import place
 from reports import curve
-from reports.curve import draw, main, write_levels, write_trial
+from reports.curve import draw, main, write_levels, write_sweep, write_trial
 from tests.planted import planted_folder, planted_question, planted_records
 
 RECORDS = planted_records({16: [0.9, 0.91], 64: [0.95, 0.94]}, diverged=[(16, 2)])
@@ -33,27 +33,35 @@ def size(path: Path) -> tuple[int, int]:
 
 
 def test_every_level_has_a_picture_of_its_finals(folder: Path) -> None:
-    assert write_levels(folder, most=1) == [folder / "curves" / "16.png"]
+    (folder / "curves").mkdir()
     (folder / "curves" / "old.png").touch()
     assert write_levels(folder) == [folder / "curves" / "16.png", folder / "curves" / "64.png"]
     assert {path.name for path in (folder / "curves").iterdir()} == {"16.png", "64.png"}
     width, height = size(folder / "curves" / "16.png")
-    assert width > 2 * curve.WIDTH
-    assert height > 2 * curve.HEIGHT
+    assert width > curve.SCALE * curve.WIDTH
+    assert height > curve.SCALE * curve.HEIGHT
+
+
+def test_a_sweep_has_one_picture_with_a_panel_for_each_level(folder: Path) -> None:
+    assert write_sweep(folder) == folder / "curves.png"
+    both = size(folder / "curves.png")
+    write_sweep(folder, most=1)
+    assert both[0] > size(folder / "curves.png")[0]
 
 
 def test_a_level_without_an_ended_final_has_none(tmp_path: Path) -> None:
     records = [r for r in RECORDS if r.stage is Stage.HEAT] + [replace(RECORDS[-1], status=Status.RUNNING)]
     folder = planted_folder(tmp_path / "planted", records, planted_question([16, 64], seeds=2))
     assert write_levels(folder) == []
-    assert not (folder / "curves").exists()
+    assert write_sweep(folder) is None
+    assert {path.name for path in folder.iterdir()} == {"sweep.json", "trials.jsonl"}
 
 
 @pytest.mark.parametrize("wanted", ["9", "t009", "f00009", "f00009"[:6]])
 def test_a_trial_is_found_by_number_and_id(folder: Path, wanted: str) -> None:
     path = write_trial(folder, wanted)
     assert path == folder / "curves" / "trial-t009.png"
-    assert size(path)[0] > 2 * curve.WIDTH
+    assert size(path)[0] > curve.SCALE * curve.WIDTH
     assert write_levels(folder)
     assert path.exists()
 
@@ -68,25 +76,32 @@ def test_what_cannot_be_drawn_says_why(folder: Path, tmp_path: Path) -> None:
         write_trial(empty, "t000")
 
 
-def test_the_chart_holds_the_losses_their_mean_and_the_best_epoch() -> None:
-    final = next(record for record in RECORDS if record.stage is Stage.FINAL)
-    rows = [row for name in "ab" for row in curve._points(name, final.history)]
-    chart = curve._chart(rows, "two", None)
-    means = chart["datasets"]["means"]
-    assert [row["y"] for row in means if row["set"] == "training"] == [row["train/loss"] for row in final.history]
-    assert chart["title"]["text"] == "two"
-    alone = curve._chart(curve._points("a", final.history), "one", 3)
-    assert alone["datasets"]["means"] == []
-    assert alone["datasets"]["best"] == [{"x": 3, "text": "best by validation: 3"}]
-    assert "log" not in json.dumps(alone)
-    fallen = [{"epoch": epoch, "train/loss": 10.0**-epoch} for epoch in range(1, 5)]
-    assert '"log"' in json.dumps(curve._chart(curve._points("a", fallen), "deep", None))
+FINAL = next(record for record in RECORDS if record.stage is Stage.FINAL)
+
+
+def test_several_runs_are_drawn_with_their_mean_and_one_with_its_best_epoch() -> None:
+    both = curve._rows({"a": FINAL.history, "b": FINAL.history}, panel="16")
+    means = [row["y"] for row in both if row["place"] == "mean" and row["set"] == "training loss"]
+    assert means == [row["train/loss"] for row in FINAL.history]
+    assert {row["place"] for row in both} == {"one", "mean"}
+    assert {row["panel"] for row in both} == {"16"}
+    alone = curve._rows({"a": FINAL.history}, best=3)
+    assert {row["place"] for row in alone} == {"run", "best"}
+    assert [row["text"] for row in alone if row["place"] == "best"] == ["best by validation: 3"]
+
+
+def test_a_loss_that_falls_deep_is_drawn_on_a_logarithmic_axis() -> None:
+    for depth, kind in ((0.1, False), (10.0, True)):
+        rows = curve._rows(
+            {"a": [{"epoch": epoch, "train/loss": depth**-epoch if kind else 1.0} for epoch in range(1, 5)]}
+        )
+        assert ('"log"' in json.dumps(curve._whole(curve._layers(rows), rows, ""))) == kind
 
 
 def test_a_mean_ends_where_the_first_run_does() -> None:
-    rows = curve._points("a", [{"epoch": e, "train/loss": 1.0} for e in (1, 2, 3)])
-    rows += curve._points("b", [{"epoch": 1, "train/loss": 3.0}, {"epoch": 2, "train/loss": float("nan")}])
-    assert curve._means(rows) == [{"x": 1.0, "y": 2.0, "set": "training"}]
+    first = [{"epoch": e, "train/loss": 1.0} for e in (1, 2, 3)]
+    rows = curve._rows({"a": first, "b": [{"epoch": 1, "train/loss": 3.0}, {"epoch": 2, "train/loss": float("nan")}]})
+    assert [(row["x"], row["y"]) for row in rows if row["place"] == "mean"] == [(1.0, 2.0)]
 
 
 def test_a_trial_of_few_epochs_is_drawn_with_its_steps(folder: Path) -> None:
@@ -103,7 +118,7 @@ def test_a_trial_of_few_epochs_is_drawn_with_its_steps(folder: Path) -> None:
 
 def test_any_history_can_be_drawn(tmp_path: Path) -> None:
     assert draw(tmp_path / "a" / "curve.png", {"run": RECORDS[-1].history})
-    assert size(tmp_path / "a" / "curve.png")[0] > 2 * curve.WIDTH
+    assert size(tmp_path / "a" / "curve.png")[0] > curve.SCALE * curve.WIDTH
     assert not draw(tmp_path / "none.png", {"run": [{"epoch": 1}]})
     assert not (tmp_path / "none.png").exists()
 
