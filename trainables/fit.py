@@ -109,8 +109,9 @@ def _train(run: Run, through: Through, meter: Meter) -> dict[str, float]:
     recipe, plan, world, optimizer, tally = run.recipe, run.plan, run.world, run.optimizer, run.tally
     batches = feed.training(run, plan.batch_size, skip=tally.batches)
     for batch in looked(run, through(run, augmented(batches, recipe.augment, tally.augmenting)), meter):
-        summed, weight = accumulate(run, batch)
-        tally.loss += summed
+        losses, weight = accumulate(run, batch)
+        for loss in losses:
+            tally.loss += loss
         tally.weight += weight
         if run.scaler.unscale(optimizer):
             if recipe.clip is not None:
@@ -127,7 +128,7 @@ def _train(run: Run, through: Through, meter: Meter) -> dict[str, float]:
         run.samples += run.whole(batch)
         tally.batches += 1
     world.settle(run.buffers)
-    trained = {"train/loss": float(mean(world.total(tally.loss), tally.weight))}
+    trained = {"train/loss": float(mean(world.total(tally.loss), torch.as_tensor(tally.weight)))}
     if recipe.clip is not None and tally.steps:
         trained["train/grad_norm"] = float(tally.norm) / tally.steps
     return trained

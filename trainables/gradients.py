@@ -13,7 +13,7 @@ from torch import Tensor
 from trainables.batches import parts
 from trainables.data.source import head, moved
 from trainables.losses import summed, weight
-from trainables.losses.loss import weighs
+from trainables.losses.loss import each
 from trainables.micro_batch import Auto, out_of_memory, release
 
 if TYPE_CHECKING:
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from trainables.task import Tensors
 
 
-def accumulate(run: Run, batch: Tensors) -> tuple[Tensor, Tensor | float]:
-    """Add the gradient of the batch's mean loss to the parameters; the sum of this worker's losses and the batch's weight are told.
+def accumulate(run: Run, batch: Tensors) -> tuple[list[Tensor], Tensor | float]:
+    """Add the gradient of the batch's mean loss to the parameters.
+
+    The sum of each of this worker's micro-batches' losses comes back, and the weight of the whole batch.
 
     The mean is over the weights of the whole effective batch: over its samples, or what a ``Weighing`` loss counts instead.
     """
@@ -31,29 +33,31 @@ def accumulate(run: Run, batch: Tensors) -> tuple[Tensor, Tensor | float]:
     return _accumulated(run, batch)
 
 
-def _accumulated(run: Run, batch: Tensors) -> tuple[Tensor, Tensor | float]:
+def _accumulated(run: Run, batch: Tensors) -> tuple[list[Tensor], Tensor | float]:
     """Micro-batch by micro-batch; the workers meet in the last one's backward pass."""
     share, whole = _share(run, batch)
     if len(share[-1]) == 0:
-        return _attend(run, batch), whole
+        _attend(run, batch)
+        return [], whole
     # The workers' gradients are averaged, which takes out their number again.
     scale = _scale(run.world.size, whole, run.parameters[0].dtype)
     micro_batches = list(parts(share, run.micro_batch))
-    total = torch.zeros((), device=run.device, dtype=torch.float64)
+    losses = []
     for number, (*inputs, target) in enumerate(micro_batches, start=1):
         with nullcontext() if number == len(micro_batches) else run.world.apart(run.replica):
             with run.recipe.precision.autocast(run.device):
                 loss = summed(run.loss, run.replica(*inputs), target)
             run.scaler.scale(loss * scale).backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
-    return total, whole
+        losses.append(loss.detach())
+    return losses, whole
 
 
 def _share(run: Run, batch: Tensors) -> tuple[Tensors, Tensor | float]:
     """This worker's samples, and what the mean over all workers' is divided by: a number where the device need not be asked."""
     share = batch if run.streamed else run.world.part(batch)
-    if not weighs(run.loss):
-        return share, float(run.whole(batch))
+    alike = each(run.loss, batch[-1])
+    if alike is not None:
+        return share, alike * run.whole(batch)
     whole = weight(run.loss, batch[-1])
     return share, run.world.total(whole) if run.streamed else whole
 
@@ -63,7 +67,7 @@ def _scale(workers: int, whole: Tensor | float, dtype: torch.dtype) -> Tensor | 
     return workers / whole if isinstance(whole, float) else (workers / whole.where(whole > 0, 1.0)).to(dtype)
 
 
-def _attend(run: Run, batch: Tensors) -> Tensor:
+def _attend(run: Run, batch: Tensors) -> None:
     """Take part in a step without a sample of one's own: one of the others', with weight zero."""
     run.replica.eval()  # one sample is too few for BatchNorm in training, and must not enter its statistics
     if len(batch[-1]) == 0:
@@ -73,10 +77,9 @@ def _attend(run: Run, batch: Tensors) -> Tensor:
         loss = summed(run.loss, run.replica(*inputs), target)
     run.scaler.scale(loss * 0.0).backward()  # type: ignore[no-untyped-call]
     run.training()
-    return torch.zeros((), device=run.device, dtype=torch.float64)
 
 
-def _fitted(run: Run, batch: Tensors) -> tuple[Tensor, Tensor | float]:
+def _fitted(run: Run, batch: Tensors) -> tuple[list[Tensor], Tensor | float]:
     """The same with the micro-batch halved, in all workers, until the step fits into memory everywhere.
 
     No worker waits for another inside a micro-batch: they meet once at the end, to tell whether all got through and to average.

@@ -102,7 +102,7 @@ def _read(run: Run) -> _Reading:
     import torch
 
     tally = run.tally
-    sums = torch.stack([tally.loss, tally.weight, tally.norm])
+    sums = tally.sums
     run.world.total(sums[:1])  # the weight is that of all workers, the norm of their common gradient
     there = None
     if sums.is_cuda:

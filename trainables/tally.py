@@ -18,16 +18,17 @@ class Tally:
     """What the pass of one epoch has counted and used up, and where its generators stand: what a run in mid-epoch goes on from.
 
     ``batches`` of the epoch's order were taken, in ``steps`` of the optimizer. ``loss`` and ``weight`` are sums over samples,
-    ``norm`` over steps: scalars in double precision on the device. ``augmenting`` draws the augmentation. ``spent`` is what was
-    used before this process took over, by the names of a history row. ``generators`` are the states that the pass shall draw on
-    from; None for a pass that begins. ``looks`` are the validations within the epoch, which took ``looked`` seconds.
+    ``norm`` over steps: scalars in double precision on the device, the weight a number as long as the device need not be asked.
+    ``augmenting`` draws the augmentation. ``spent`` is what was used before this process took over, by the names of a history row.
+    ``generators`` are the states that the pass shall draw on from; None for a pass that begins. ``looks`` are the validations
+    within the epoch, which took ``looked`` seconds.
     """
 
     device: torch.device
     augmenting: torch.Generator
     loss: Tensor
-    weight: Tensor
     norm: Tensor
+    weight: Tensor | float = 0.0
     batches: int = 0
     steps: int = 0
     spent: Mapping[str, float] = field(default_factory=dict)
@@ -40,8 +41,14 @@ class Tally:
     @classmethod
     def begun(cls, device: torch.device, *seed: int | str) -> Self:
         """A pass before its first batch; its augmentation is drawn from ``seed``."""
-        zeros = [torch.zeros((), device=device, dtype=torch.float64) for _ in range(3)]
-        return cls(device=device, augmenting=generator("augment", *seed), loss=zeros[0], weight=zeros[1], norm=zeros[2])
+        loss, norm = (torch.zeros((), device=device, dtype=torch.float64) for _ in range(2))
+        return cls(device=device, augmenting=generator("augment", *seed), loss=loss, norm=norm)
+
+    @property
+    def sums(self) -> Tensor:
+        """Loss, weight and norm, [3], in double precision on the device; a copy."""
+        weight = torch.as_tensor(self.weight, dtype=torch.float64, device=self.device)
+        return torch.stack([self.loss, weight, self.norm])
 
     def state(self) -> dict[str, Any]:
         """All that the rest of the pass needs, as tensors on the CPU and plain values; asked for between two steps."""
@@ -51,7 +58,7 @@ class Tally:
         return {
             "batches": self.batches,
             "steps": self.steps,
-            "sums": torch.stack([self.loss, self.weight, self.norm]).cpu(),
+            "sums": self.sums.cpu(),
             "generators": generators,
             "spent": self._used(),
             "looks": self.looks,

@@ -37,6 +37,7 @@ from trainables.losses import (
     weighed,
     weight,
 )
+from trainables.losses.loss import each
 from trainables.models import MLP
 
 every = pytest.mark.parametrize("case", CASES, ids=str)
@@ -55,6 +56,8 @@ def test_it_is_its_definition(case: Case) -> None:
     assert counted.item() == pytest.approx(sum(counts for _, counts in expected), rel=1e-12)
     if isinstance(case.loss, Weighing):
         assert case.loss.weights(case.target).tolist() == pytest.approx([counts for _, counts in expected], rel=1e-12)
+    alike = each(case.loss, case.target)
+    assert alike is None or [counts for _, counts in expected] == [alike] * B
 
 
 @every

@@ -35,6 +35,14 @@ class CrossEntropy:
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         """Each sample's weighted sum over its positions, [B]."""
+        values = self._values(output, target, "none")
+        return values if values.ndim == 1 else values.flatten(1).sum(1)
+
+    def total(self, output: Tensor, target: Tensor) -> Tensor:
+        """The sum over all samples and positions, a scalar."""
+        return self._values(output, target, "sum")
+
+    def _values(self, output: Tensor, target: Tensor, reduction: str) -> Tensor:
         from torch.nn import functional
 
         output = wide(output)
@@ -44,21 +52,25 @@ class CrossEntropy:
                 f"CrossEntropy class_weights has {len(table)} weights for {output.shape[1]} outputs; give one a class"
             )
         ignored = NO_CLASS if self.ignore is None else self.ignore
-        values = functional.cross_entropy(
-            output, target, weight=table, ignore_index=ignored, reduction="none", label_smoothing=self.smoothing
+        return functional.cross_entropy(
+            output, target, weight=table, ignore_index=ignored, reduction=reduction, label_smoothing=self.smoothing
         )
-        return values if values.ndim == 1 else values.flatten(1).sum(1)
+
+    def each(self, target: Tensor) -> float | None:
+        """The number of a sample's positions, unless classes weigh differently or are ignored."""
+        if target.is_floating_point():
+            return float(math.prod(target.shape[2:]))
+        if self.ignore is None and self.class_weights is None:
+            return float(math.prod(target.shape[1:]))
+        return None
 
     def weights(self, target: Tensor) -> Tensor:
         """The sum of the class weights of each sample's positions, [B]; ignored ones count 0."""
         import torch
 
-        if target.is_floating_point():
-            positions = math.prod(target.shape[2:])
-            return torch.full((len(target),), float(positions), dtype=torch.float64, device=target.device)
-        if self.ignore is None and self.class_weights is None:
-            positions = math.prod(target.shape[1:])
-            return torch.full((len(target),), float(positions), dtype=torch.float64, device=target.device)
+        alike = self.each(target)
+        if alike is not None:
+            return torch.full((len(target),), alike, dtype=torch.float64, device=target.device)
         kept = target != self.ignore if self.ignore is not None else torch.ones_like(target, dtype=torch.bool)
         counts = kept.double()
         if self.class_weights is not None:

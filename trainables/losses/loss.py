@@ -32,6 +32,24 @@ class Weighing(Protocol):
 
 
 @runtime_checkable
+class Even(Protocol):
+    """A loss that can tell without asking the device that all samples of a batch count alike."""
+
+    def each(self, target: Tensor) -> float | None:
+        """What every sample of this target counts, from its shape; None where samples may differ."""
+        ...
+
+
+@runtime_checkable
+class Totalling(Protocol):
+    """A loss that has its sum over a batch in one kernel."""
+
+    def total(self, output: Tensor, target: Tensor) -> Tensor:
+        """The sum over the samples of what calling it gives, a scalar."""
+        ...
+
+
+@runtime_checkable
 class Sizing(Protocol):
     """A loss that knows better than the target's shape how many outputs a model must have."""
 
@@ -60,6 +78,8 @@ def weighed(loss: Loss, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]
 
 def summed(loss: Loss, output: Tensor, target: Tensor) -> Tensor:
     """The first of the two alone, for who knows the weight of the whole batch already."""
+    if totals(loss):
+        return wide(loss.total(output, target))
     value = wide(loss(output, target))
     if value.ndim == 0 and not weighs(loss):
         return value * len(target)
@@ -70,9 +90,17 @@ def weight(loss: Loss, target: Tensor) -> Tensor:
     """What the sum over these targets [B, ...] is divided by: their number, or the sum of what they count; a scalar in float64."""
     import torch
 
-    if weighs(loss):
+    alike = each(loss, target)
+    if alike is None and weighs(loss):
         return loss.weights(target).sum(dtype=torch.float64)
-    return torch.full((), float(len(target)), dtype=torch.float64, device=target.device)
+    return torch.full((), (alike or 0.0) * len(target), dtype=torch.float64, device=target.device)
+
+
+def each(loss: Loss, target: Tensor) -> float | None:
+    """What every sample of this target counts; None where the target's values must be asked."""
+    if not weighs(loss):
+        return 1.0
+    return loss.each(target) if _even(type(loss)) else None  # type: ignore[attr-defined]
 
 
 def mean(summed: Tensor, weight: Tensor) -> Tensor:
@@ -135,9 +163,25 @@ def weighs(loss: Loss) -> TypeGuard[Weighing]:
     return _weighs(kind)
 
 
+def totals(loss: Loss) -> TypeGuard[Totalling]:
+    """True for a loss that sums by itself."""
+    kind: Any = type(loss)
+    return _totals(kind)
+
+
 @cache  # asked in every step, where isinstance with a protocol takes 6 µs
 def _weighs(kind: type[object]) -> bool:
     return issubclass(kind, Weighing)
+
+
+@cache
+def _even(kind: type[object]) -> bool:
+    return issubclass(kind, Even)
+
+
+@cache
+def _totals(kind: type[object]) -> bool:
+    return issubclass(kind, Totalling)
 
 
 def classes_of(targets: Sequence[Tensor]) -> int:
