@@ -32,6 +32,9 @@ WIDTH, HEIGHT, SCALE = 640, 360, 1.5
 PANELS = 12
 """At most so many levels in the picture of a sweep."""
 
+LINES, POINTS = 20, 100
+"""At most so many runs of a level have a line of their own, and a line so many points."""
+
 SWEEP = "curves.png"
 """The picture that a sweep leaves in its folder."""
 
@@ -160,11 +163,15 @@ def _count(finals: Mapping[str, Any]) -> str:
 
 
 def _rows(runs: Mapping[str, Sequence[Row]], *, panel: str = "", best: int | None = None) -> list[dict[str, Any]]:
-    """All that is drawn in one panel, each with its ``place``: a ``run``, the ``fine`` line of steps, a ``mean``, the ``best``."""
+    """All that is drawn in one panel, each with its ``place``: a ``run``, the ``fine`` line of steps, a ``mean``, the ``best``.
+
+    The mean is that of all runs, where there are several; of many some alone have a line.
+    """
     rows = [row for name, history in runs.items() for row in _points(name, history)]
     plain = [row for row in rows if row["place"] == "run"]
     if len({row["run"] for row in plain}) > len({row["set"] for row in plain}):
-        rows = [row | {"place": "one"} if row["place"] == "run" else row for row in rows] + _means(plain)
+        drawn = {f"{name} {label}" for name in list(runs)[:LINES] for label in SETS.values()}
+        rows = [row | {"place": "one"} for row in rows if row["run"] in drawn] + _means(plain)
     if best is not None and rows:
         rows.append({"x": best, "place": "best", "text": f"best by validation: {best}"})
     return [row | {"panel": panel} for row in rows]
@@ -178,7 +185,7 @@ def _points(name: str, history: Sequence[Row]) -> list[dict[str, Any]]:
         points = [(epoch, loss, fine) for epoch, loss, fine in known if epoch is not None and loss is not None]
         found += [
             {"x": epoch, "y": loss, "set": label, "run": f"{name} {label}", "place": "fine" if fine else "run"}
-            for epoch, loss, fine in thin(points, 400)
+            for epoch, loss, fine in thin(points, POINTS)
         ]
     return found
 
