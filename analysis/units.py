@@ -166,7 +166,7 @@ def size(x: float | None) -> str:
 
 
 def energy(x: float | None) -> str:
-    """Joules in decimal units: ``0.25 J``, ``12 kJ``, ``3.6 MJ``, a kilowatt-hour."""
+    """Joules in decimal units: ``0.25 J``, ``12.3 kJ``, ``3.6 MJ``, a kilowatt-hour."""
     if x is None:
         return DASH
     scaled, units = float(x), ["J", "kJ", "MJ", "GJ"]

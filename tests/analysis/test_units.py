@@ -133,6 +133,11 @@ def test_ratios() -> None:
     assert units.factor(math.inf) == "∞"
 
 
+def test_energy() -> None:
+    said = [units.energy(x) for x in (None, 0.0, 0.25, 12.34, 123.4, 999.6, 12_345.0, 3.6e6, 7.2e12)]
+    assert said == ["–", "0 J", "0.25 J", "12.3 J", "123 J", "1 kJ", "12.3 kJ", "3.6 MJ", "7200 GJ"]
+
+
 def test_bytes_and_counts() -> None:
     assert [units.size(x) for x in (None, 12, 1_000, 300_000_000, 24_900_000_000, 999_600)] == [
         "–",

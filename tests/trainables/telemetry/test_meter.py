@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.trainables.small import recipe, task
 from tests.trainables.telemetry.nvml import Card, Nvml
 from trainables import Task, WithinEpoch, accuracy
 from trainables.fit import fit
+from trainables.run import Run
 from trainables.telemetry import Meter
 from trainables.telemetry.gpu import Address, Gpu
 from trainables.telemetry.process import Process
@@ -69,6 +71,23 @@ def test_energy_goes_on_where_a_run_was_left(monkeypatch: pytest.MonkeyPatch) ->
     states = [epoch.run.state() for epoch in fit(task, recipe(epochs=2))]
     *_, last = fit(task, recipe(), state=states[-1])
     assert [row["joules"] for row in last.run.history] == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_an_epoch_that_was_begun_elsewhere_has_no_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its first half took is not in its state."""
+    watched(monkeypatch, Card())
+    states: list[dict[str, Any]] = []
+
+    def halved(run: Run, batches: Iterator[Any]) -> Iterator[Any]:
+        for number, batch in enumerate(batches, start=1):
+            yield batch
+            if number == 2:
+                states.append(run.state(within=True))
+
+    list(fit(task, recipe(epochs=1), through=halved))
+    *_, last = fit(task, recipe(epochs=2), state=states[0])
+    assert len(last.run.history) == 2
+    assert not any("joules" in row for row in last.run.history)
 
 
 @pytest.mark.parametrize(
