@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,16 @@ finally:
     assert done.returncode == 0, done.stderr
     assert json.loads((folder / "verdict.json").read_text()) == before
     assert before["answer"].split(" ")[0] in (folder / "report.html").read_text()
+
+
+def test_the_winner_s_command_trains_it(folder: Path) -> None:
+    """As it stands in the recipe's file, where the sweep has written it."""
+    (command,) = re.findall(r"^#   python (-m sweeps\.winner .*)$", (folder / "winner.yaml").read_text(), re.MULTILINE)
+    done = subprocess.run(
+        [sys.executable, *shlex.split(command), "--epochs", "2"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "trained for 2 of 2 epochs: " in done.stdout
 
 
 def test_the_readme_shows_the_sweep_as_it_stands() -> None:

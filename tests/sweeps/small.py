@@ -50,5 +50,7 @@ def small(**changes: Any) -> Sweep:
     return Sweep(**settings | changes)
 
 
+sweep = small()
+
 if __name__ == "__main__":
-    main(small())
+    main(sweep)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +24,6 @@ from sweeps.winner import main
 from trainables.describe import plain
 from trainables.keep import BEST
 from trainables.recipe_file import read, write
-
-ROOT = Path(__file__).resolve().parents[2]
 
 SCRIPT = '''
 import os
@@ -253,22 +248,3 @@ def test_a_sweep_without_a_final_has_no_winner(
     (place / "sweep.json").write_text((folder / "sweep.json").read_text())
     assert winner_file.conclude(declared(folder.parents[1] / "won.py"), place, verdict(place)) == []
     assert "no final has finished yet" in refused(capsys, str(place))
-
-
-@pytest.mark.slow
-def test_the_command_that_a_sweep_prints_works(tmp_path: Path) -> None:
-    script = tmp_path / "won.py"
-    script.write_text(SCRIPT)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-
-    def run(*words: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *words], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    said = run("won.py", "--lane", "local", "--trials", "1")
-    (command,) = re.findall(r"^train the winner: python (.*)$", said, re.MULTILINE)
-    assert "test accuracy at epoch" in run(*shlex.split(command))
-    assert (tmp_path / "runs" / "won" / "winner.yaml").exists()
