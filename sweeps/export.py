@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sweeps.engine.members import Member
+    from trainables.ensemble_summary import Interval
     from trainables.export import Row, Study
 
 FOLDER, NUMBERS = "export", "export.json"
@@ -192,14 +193,18 @@ def table(found: Study) -> Table:
             continue
         times = [one for batch in (1, 64) if (one := row.at(batch)) is not None]
         cells = [_milliseconds(seconds) for one in times for seconds in (one.p50, one.p99)]
-        gap = row.difference
-        apart = (
-            "" if gap is None else _signed(gap.value, found) + f" [{_plain(gap.low, found)}, {_plain(gap.high, found)}]"
-        )
-        made.add_row(
-            row.name, units.value(row.value, found.metric), apart, units.size(row.size) if row.size else "", *cells
-        )
+        size = units.size(row.size) if row.size is not None else ""
+        made.add_row(row.name, units.value(row.value, found.metric), _apart(row, found), size, *cells)
     return made
+
+
+def _apart(row: Row, found: Study) -> str:
+    """The difference from torch with its interval; nothing for torch itself."""
+    gap = row.difference
+    if gap is None:
+        return ""
+    value, low, high = (_plain(one, found, _spread(gap)) for one in (gap.value, gap.low, gap.high))
+    return f"{'+' if gap.value > 0 else ''}{value} [{low}, {high}]"
 
 
 def _loses(row: Row, found: Study) -> str:
@@ -209,8 +214,9 @@ def _loses(row: Row, found: Study) -> str:
         return "is torch itself"
     sign = -1.0 if found.mode == "max" else 1.0
     low, high = sorted((sign * gap.low, sign * gap.high))
-    lost = sign * gap.value + 0.0
-    return f"loses {_gap(lost, found)} [{_plain(low, found)}, {_plain(high, found)}] of {found.metric}"
+    lost, spread = sign * gap.value + 0.0, _spread(gap)
+    ends = f"[{_plain(low, found, spread)}, {_plain(high, found, spread)}]"
+    return f"loses {_gap(lost, found, spread)} {ends} of {found.metric}"
 
 
 def _worst(row: Row, found: Study) -> float:
@@ -241,20 +247,21 @@ def _times(ratio: float) -> str:
     return f"{units.factor(ratio)} times as fast" if ratio > 1 else f"{units.factor(1 / ratio)} times as slow"
 
 
-def _gap(value: float, found: Study) -> str:
+def _gap(value: float, found: Study, spread: float | None = None) -> str:
     from analysis import units
 
-    return units.gap(value, found.metric)
+    return units.gap(value, found.metric, spread=spread)
 
 
-def _plain(value: float, found: Study) -> str:
+def _plain(value: float, found: Study, spread: float | None = None) -> str:
     from analysis import units
 
-    return units.number(value, found.metric)
+    return units.number(value, found.metric, spread=spread)
 
 
-def _signed(value: float, found: Study) -> str:
-    return f"{'+' if value > 0 else ''}{_plain(value, found)}"
+def _spread(gap: Interval) -> float | None:
+    """Half the width of an interval, which says how many digits mean anything."""
+    return (gap.high - gap.low) / 2 or None
 
 
 def _milliseconds(seconds: float) -> str:

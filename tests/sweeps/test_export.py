@@ -132,7 +132,7 @@ def test_what_is_recommended_is_the_fastest_of_those_that_surely_lose_little() -
     )
     errors = study(reference, row("ONNX", 8e-5, (0.001, -0.001, 0.003)), metric="error", mode="min")
     assert (
-        "ONNX is recommended: it loses 0.001 [−0.001, 0.003] of error and is 2.0 times as slow at batch 1"
+        "ONNX is recommended: it loses 0.0010 [−0.0010, 0.0030] of error and is 2.0 times as slow at batch 1"
         in sentence(errors)
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ TRACED = 3
 
 BATCH = "batch"
 """What the free dimension is called in the graph."""
+
+FIXED = "it takes batches of one size alone; write x.shape[0] for the size of a batch, and no branch on it"
 
 LARGEST = 2**31 - 1
 """Bytes of a graph with its weights: what protobuf, the format's own, can hold."""
@@ -108,7 +111,16 @@ def _reason(error: BaseException) -> str:
     inner = error
     while inner.__cause__ is not None:
         inner = inner.__cause__
-    return first_line(inner)
+    said = str(inner)
+    if "Constraints violated" in said:
+        return FIXED
+    if "data-dependent" in said:
+        return "what it computes depends on the values of its inputs; write torch.where instead of an if"
+    missing = re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", said)
+    if missing is None:
+        return first_line(inner)
+    kind = " of complex numbers" if "complex" in said else ""
+    return f"ONNX has no operator for {missing[1]}{kind}; write that part of the model by others, or leave it in torch"
 
 
 def _finished(model: Any, name: str) -> bytes:
@@ -120,10 +132,7 @@ def _finished(model: Any, name: str) -> bytes:
     for value in (*model.graph.input, *model.graph.output):
         dimensions = value.type.tensor_type.shape.dim
         if not dimensions or not dimensions[0].dim_param:
-            raise ExportError(
-                f"{name} can only be exported for batches of {TRACED}: its first dimension became a constant; "
-                "write x.shape[0] for the size of a batch, and no branch on it"
-            )
+            raise ExportError(f"{name} cannot be exported: {FIXED}")
         dimensions[0].dim_param = BATCH
     return _bared(model)
 

@@ -6,7 +6,8 @@ import importlib.util
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 
 LIBRARIES = ("onnx", "onnxruntime", "onnxscript")
 """Those of the extra ``export``."""
@@ -28,20 +29,17 @@ def needed() -> None:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without what the exporter and the quantiser say of their own insides; what goes wrong is raised all the same."""
-    loggers = [logging.getLogger(name) for name in (None, "torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
+    silent = logging.root.manager.disable
+    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         for kind in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", kind)
         # Of recurrent layers, which set a list of their own weights anew: the same ones.
         warnings.filterwarnings("ignore", message="The tensor attributes? .*_flat_weights")
         try:
-            for logger in loggers:
-                logger.setLevel(logging.ERROR)
+            logging.disable(logging.CRITICAL)
             yield
         finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+            logging.disable(silent)
 
 
 def first_line(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from trainables.validation.int8 import Int8
 
 
 def epochs(**changes: object) -> list[Epoch]:
-    return [*fit(task, recipe(epochs=5, model=MLP(widths=(32, 16)), **changes))]
+    return [*fit(task, recipe(**{"epochs": 5, "model": MLP(widths=(32, 16)), **changes}))]
 
 
 def test_the_copy_is_asked_every_epoch_the_model_now_and_then() -> None:
@@ -50,7 +50,7 @@ def test_it_follows_the_weights_that_would_be_used_and_changes_nothing_that_is_l
 
 
 def test_what_has_no_copy_is_said() -> None:
-    with pytest.raises(ValueError, match="cannot be exported|nothing to quantise"):
+    with pytest.raises(ValueError, match="cannot be exported"):
         epochs(validation=Int8(), model=StateSpace(width=4, states=2))
 
 
