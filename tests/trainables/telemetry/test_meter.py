@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -82,7 +83,7 @@ def test_an_epoch_that_was_begun_elsewhere_has_no_sum(monkeypatch: pytest.Monkey
         for number, batch in enumerate(batches, start=1):
             yield batch
             if number == 2:
-                states.append(run.state(within=True))
+                states.append(copy.deepcopy(run.state(within=True)))
 
     list(fit(task, recipe(epochs=1), through=halved))
     *_, last = fit(task, recipe(epochs=2), state=states[0])
