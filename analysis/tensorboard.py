@@ -187,7 +187,13 @@ def _append(path: Path, told: Sequence[bytes]) -> None:
 def _points(metrics: Sequence[Metric]) -> Iterator[bytes]:
     """An event for each step, with all that was measured there."""
     for (step, when), group in groupby(metrics, key=lambda metric: (metric[3], metric[2])):
-        yield events.scalars({name: value for name, value, *_ in group}, step=step, when=when / 1000)
+        yield events.scalars({_tag(name): value for name, value, *_ in group}, step=step, when=when / 1000)
+
+
+def _tag(name: str) -> str:
+    """A metric's name in TensorBoard, which lists groups by the alphabet: curves first, then what is one number a trial."""
+    group, _, rest = name.partition("/")
+    return {"perf": f"used/{rest}", "best": f"whole/best_{rest}", "cost": f"whole/{rest}"}.get(group, name)
 
 
 def _settings(naming: Naming, record: TrialRecord) -> dict[str, Scalar]:
@@ -195,9 +201,11 @@ def _settings(naming: Naming, record: TrialRecord) -> dict[str, Scalar]:
 
 
 def _group(record: TrialRecord) -> str:
-    """Trials of one stage and point are one row of the table."""
-    text = json.dumps([record.stage.value, dict(record.point)], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    """The row of the table that a trial is in, by name: a heat has one of its own, finals of one point share theirs."""
+    if record.stage is not Stage.FINAL:
+        return file_of(record).parent.name
+    text = json.dumps(dict(record.point), sort_keys=True, default=str)
+    return f"{level_text(record.level)} finals {hashlib.sha256(text.encode()).hexdigest()[:4]}".strip()
 
 
 def _summarise(out: Path, question: Question, records: Sequence[TrialRecord]) -> None:
@@ -206,9 +214,9 @@ def _summarise(out: Path, question: Question, records: Sequence[TrialRecord]) ->
     created = question.raw.get("created")
     when = float(created) if isinstance(created, int | float) else 0.0
     shown = {
-        f"best/test_{metric}": f"test {metric}",
-        f"best/val_{metric}": f"validation {metric}",
-        "cost/seconds": "training seconds",
+        _tag(f"best/test_{metric}"): f"test {metric}",
+        _tag(f"best/val_{metric}"): f"validation {metric}",
+        _tag("cost/seconds"): "training seconds",
     }
     points = [_settings(naming, record) for record in records]
     told = events.experiment(points, shown, name=question.sweep, created=when)

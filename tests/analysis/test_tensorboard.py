@@ -75,7 +75,7 @@ def test_every_trial_is_a_run_with_its_curves(folder: Path) -> None:
             (row["epoch"], pytest.approx(row[name], rel=1e-6)) for row in final.history
         ]
     assert curve(out / "finals/64-s1", "train/lr")[0][1] == pytest.approx(final.history[0]["lr"], rel=1e-6)
-    assert curve(out / "finals/64-s1", "best/test_accuracy") == [(0, pytest.approx(0.95, rel=1e-6))]
+    assert curve(out / "finals/64-s1", "whole/best_test_accuracy") == [(0, pytest.approx(0.95, rel=1e-6))]
     events = read_back(out / "finals/64-s1")
     assert events.FirstEventTimestamp() == pytest.approx(final.started)
 
@@ -97,7 +97,7 @@ def test_the_hparams_tab_has_its_columns_and_a_row_for_every_point(folder: Path)
     )
     assert {value.string_value for value in columns["stage"].domain_discrete.values} == {"heat", "final"}
     assert next((info.name.tag, info.display_name) for info in experiment.metric_infos) == (
-        "best/test_accuracy",
+        "whole/best_test_accuracy",
         "test accuracy",
     )
     heat = plugin(out / "heats/16-t000")
@@ -110,7 +110,8 @@ def test_the_hparams_tab_has_its_columns_and_a_row_for_every_point(folder: Path)
         seed: plugin(out / f"finals/64-s{seed}")["_hparams_/session_start_info"].session_start_info.group_name
         for seed in (1, 2)
     }
-    assert groups[1] == groups[2] != start.group_name  # the finals of a level are one row
+    assert groups[1] == groups[2] != start.group_name == "16-t000"  # the finals of a level are one row
+    assert groups[1].startswith("64 finals ")
     failed = plugin(out / "finals/16-s2")["_hparams_/session_end_info"].session_end_info
     assert failed.status == 2
 
@@ -145,7 +146,7 @@ def test_the_tab_s_own_code_finds_rows_and_metrics(folder: Path) -> None:
         if group.hparams["stage"].string_value == "final" and group.hparams["batch_size"].number_value == 64
     )
     means = {metric.name.tag: metric.value for metric in row.metric_values}
-    assert means["best/test_accuracy"] == pytest.approx((0.95 + 0.94) / 2, rel=1e-6)
+    assert means["whole/best_test_accuracy"] == pytest.approx((0.95 + 0.94) / 2, rel=1e-6)
 
 
 def test_writing_again_changes_nothing_and_steps_are_there(folder: Path) -> None:
