@@ -82,7 +82,11 @@ class Tuned:
         """The outcome as a sentence."""
         if not self.batch:
             return f"Nothing can be trained: {self.limit.reason}. Give more memory, or take recompute=(…), or a smaller model."
-        why = [self.limit.reason, *([self.knee.says()] if self.knee is not None else [])]
+        why = [self.limit.reason]
+        if self.knee is not None:
+            timed = self.knee.paces[-1].batch
+            why += [f"{self.limit.batch} fits by itself, not beside others"] if timed < self.limit.batch else []
+            why.append(self.knee.says())
         whole = f", {self.effective} over {self.workers} workers" if self.workers > 1 else ""
         return f"Take {self.batch} samples at once{whole}: {'; '.join(why)}."
 

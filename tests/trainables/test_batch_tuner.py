@@ -19,7 +19,7 @@ from trainables.batch_tuner import BatchTuner, Tuned, tune
 from trainables.footprint import Footprint, footprint
 from trainables.live_bytes import LiveBytes
 from trainables.models import CNN, MLP, Transformer
-from trainables.throughput import knee
+from trainables.throughput import Knee, knee
 
 MEGABYTE = 10**6
 
@@ -197,14 +197,14 @@ def test_a_process_that_dies_is_an_answer(process: Trials) -> None:
     assert process.attempt(2).fits
 
 
-def tuned(limit: BatchLimit, estimated: int | None) -> Tuned:
+def tuned(limit: BatchLimit, estimated: int | None, pace: Knee | None = None) -> Tuned:
     return Tuned(
         batch=min(limit.batch, 64),
         workers=3,
         device="cpu",
         memory_bytes=10**9,
         limit=limit,
-        knee=None,
+        knee=pace,
         footprint=Footprint(model=1, optimizer=1, average=0, data=0, step=1.0, sample=1.0, computed=False),
         estimated=estimated,
     )
@@ -225,6 +225,8 @@ def test_the_answer_in_words() -> None:
         f"1200 samples fit: +{100 * (1200 / ended.most - 1):.0f} % of the {ended.most} measured"
         in tuned(ended, 1200).estimate_says()
     )
+    short = tuned(ended, 1200, knee({64: [1.0], 128: [1.0], 256: [1.0]}, within=0.05)).says()
+    assert "; 512 fits by itself, not beside others; throughput is flat beyond 64 (in one round; " in short
     assert tuned(none, 5).says().startswith("Nothing can be trained: not one sample fits (no room). Give more memory")
 
 
