@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 FOLDER, NUMBERS = "export", "export.json"
 """Where the files go within the sweep's folder, and the numbers among them."""
 
+ALIKE = 1.1
+"""Times that lie within this ratio of each other count as equal."""
+
 MARGIN = 0.02
 """What a recommended variant may lose at most, by the end of its interval: 2 points of a share, 2 % of any other value."""
 
@@ -86,15 +89,14 @@ def _answer(
     out = own.out or folder / FOLDER
     try:
         found = studied(sweep, best, out, own)
+        where = conditions()
         numbers = out / NUMBERS
         about = {
             "level": level.label,
             "final": best.job.id,
             "command": shlex.join(["python", "-m", "sweeps.export", *given]),
         }
-        numbers.write_text(
-            json.dumps({**about, **conditions(), "answer": sentence(found), **asdict(found)}, indent=1) + "\n"
-        )
+        numbers.write_text(json.dumps({**about, **where, "answer": sentence(found), **asdict(found)}, indent=1) + "\n")
     except ExportError as error:
         raise QuestionError(str(error)) from error
     except OSError as error:
@@ -104,6 +106,9 @@ def _answer(
         f"{sweep.name}, {level.label}, final {best.job.id}: {found.parity.says()}", highlight=False, markup=False
     )
     console.print(table(found))
+    versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items())
+    beneath = f"{where['hardware']}, load {where['load']:.1f}, {found.threads} thread{'s' if found.threads > 1 else ''}; {versions}"
+    console.print(beneath, highlight=False, markup=False, style="dim")
     for row in found.rows:
         if row.refused is not None:
             console.print(f"{row.name}: {row.refused}", highlight=False, markup=False, style="dim")
@@ -142,19 +147,28 @@ def studied(sweep: Sweep, best: Member, out: Path, own: argparse.Namespace) -> S
 
 
 def conditions() -> dict[str, Any]:
-    """Where the figures come from."""
+    """Where the figures come from; ``load`` is how many processes wanted a core in the last minute, these among them."""
     import importlib.metadata
+    import os
 
     from sweeps.engine.machine import Machine
 
     versions = {name: importlib.metadata.version(name) for name in ("torch", "onnx", "onnxruntime", "onnxscript")}
-    return {"hardware": Machine.here(None).hardware, "python": platform.python_version(), "versions": versions}
+    return {
+        "hardware": Machine.here(None).hardware,
+        "python": platform.python_version(),
+        "versions": versions,
+        "load": os.getloadavg()[0],
+    }
 
 
 def sentence(found: Study) -> str:
-    """What is recommended, in words: of the variants that surely lose little the fastest at a single sample."""
+    """What is recommended, in words: of the variants that surely lose little the fastest at one sample; of equals the smallest.
+
+    What is pruned multiplies by its zeros like by any weight, so it is as fast as what it was pruned from and stands aside.
+    """
     reference, *others = found.rows
-    there = [row for row in others if row.difference is not None]
+    there = [row for row in others if row.difference is not None and row.zeros == reference.zeros]
     allowed = MARGIN * _unit(found)
     fit = [row for row in there if _worst(row, found) <= allowed]
     if not fit:
@@ -163,13 +177,13 @@ def sentence(found: Study) -> str:
             f"Nothing is recommended: every variant may lose more than {_gap(allowed, found)}, least of all {least.name}, which "
             f"{_loses(least, found)}; more test samples narrow the intervals."
         )
-    best = min(fit, key=lambda row: _p50(row, 1))
-    ratio = _p50(reference, 1) / _p50(best, 1)
-    many = _p50(reference, 64) / _p50(best, 64)
+    fastest = min(_p50(row, 1) for row in fit)
+    best = min((row for row in fit if _p50(row, 1) <= ALIKE * fastest), key=lambda row: row.size or 0)
+    here, torch_ = _p50(best, 1), _p50(reference, 1)
     return (
-        f"{best.name} is recommended: it {_loses(best, found)} and is {_times(ratio)} at batch 1 ("
-        f"{_milliseconds(_p50(best, 1))} ms against {_milliseconds(_p50(reference, 1))} ms in torch), {_times(many)} at batch 64; "
-        f"{found.threads} thread{'s' if found.threads > 1 else ''}, {found.samples} test samples."
+        f"{best.name} is recommended: it {_loses(best, found)} and is {_times(torch_ / here)} at batch 1 "
+        f"({_milliseconds(here)} ms against {_milliseconds(torch_)} ms in torch), {_times(_p50(reference, 64) / _p50(best, 64))} "
+        f"at batch 64; {found.threads} thread{'s' if found.threads > 1 else ''}, {found.samples} test samples."
     )
 
 
@@ -194,7 +208,10 @@ def table(found: Study) -> Table:
         times = [one for batch in (1, 64) if (one := row.at(batch)) is not None]
         cells = [_milliseconds(seconds) for one in times for seconds in (one.p50, one.p99)]
         size = units.size(row.size) if row.size is not None else ""
-        made.add_row(row.name, units.value(row.value, found.metric), _apart(row, found), size, *cells)
+        before, comma, after = row.name.partition(", ")
+        made.add_row(
+            f"… {after}" if comma else before, units.value(row.value, found.metric), _apart(row, found), size, *cells
+        )
     return made
 
 
@@ -215,8 +232,13 @@ def _loses(row: Row, found: Study) -> str:
     sign = -1.0 if found.mode == "max" else 1.0
     low, high = sorted((sign * gap.low, sign * gap.high))
     lost, spread = sign * gap.value + 0.0, _spread(gap)
+    if lost < 0:
+        lost, low, high = -lost, -high, -low
+        verb = "gains"
+    else:
+        verb = "loses"
     ends = f"[{_plain(low, found, spread)}, {_plain(high, found, spread)}]"
-    return f"loses {_gap(lost, found, spread)} {ends} of {found.metric}"
+    return f"{verb} {_gap(lost, found, spread)} {ends} of {found.metric}"
 
 
 def _worst(row: Row, found: Study) -> float:

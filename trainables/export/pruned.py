@@ -42,7 +42,7 @@ def pruned(module: nn.Module, share: float) -> nn.Module:
         raise ExportError(
             f"{type(module).__name__} has no linear, convolutional or recurrent layer of torch's own, so nothing can be pruned"
         )
-    prune.global_unstructured(weights, pruning_method=prune.L1Unstructured, amount=share)  # type: ignore[no-untyped-call]
+    prune.global_unstructured(weights, pruning_method=prune.L1Unstructured, amount=share)
     # What it leaves behind, hooks and parameters in another order, stays on the scratch copy.
     with torch.no_grad():
         for (part, name), (other, _) in zip(weights, prunable(copied), strict=True):
@@ -77,7 +77,7 @@ def tuned(
         recipe,
         model=_There(module=copied),
         epochs=1,
-        optimizer=replace(recipe.optimizer, lr=SLOWER * recipe.optimizer.lr),
+        optimizer=replace(recipe.optimizer, lr=SLOWER * recipe.optimizer.lr),  # type: ignore[type-var]
         schedule=Constant(),
         average=None,
         dropout=None,
