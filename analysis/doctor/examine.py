@@ -107,18 +107,25 @@ def _spaces(question: Question, level: Mapping[str, Scalar]) -> dict[str, str]:
 
 
 def _merged(findings: Sequence[Finding], levels: Sequence[Finals]) -> Iterator[Finding]:
-    """What every level has is said once, with the evidence of the one that has it worst."""
+    """What several levels have is said once, where one change would do for them or all have it: by the one that has it worst."""
     there = {level.label for level in levels if level.finished or level.diverged}
     for disease in Disease:
         own = [one for one in findings if one.disease is disease]
-        if len(there) < 2 or {one.level for one in own} != there or len(own) != len(there):
-            yield from own
-            continue
-        worst = max(own, key=lambda one: one.weight)
-        yield replace(
-            worst,
-            level=None,
-            trials=tuple(trial for one in own for trial in one.trials),
-            of=sum(one.of for one in own),
-            evidence=f"at all {len(own)} levels; at {worst.level}: {worst.evidence}",
-        )
+        everywhere = len(there) > 1 and len(own) == len(there) == len({one.level for one in own})
+        for change in dict.fromkeys("" if everywhere else one.change for one in own):
+            alike = [one for one in own if everywhere or one.change == change]
+            yield alike[0] if len(alike) == 1 else _together(alike, len(there))
+
+
+def _together(alike: Sequence[Finding], levels: int) -> Finding:
+    """One finding for several levels; it has no level of its own."""
+    worst = max(alike, key=lambda one: one.weight)
+    names = ", ".join(str(one.level) for one in alike)
+    where = f"all {levels} levels" if len(alike) == levels else f"{len(alike)} of {levels} levels ({names})"
+    return replace(
+        worst,
+        level=None,
+        trials=tuple(trial for one in alike for trial in one.trials),
+        of=sum(one.of for one in alike),
+        evidence=f"at {where}; at {worst.level}: {worst.evidence}",
+    )

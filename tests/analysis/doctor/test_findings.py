@@ -104,6 +104,14 @@ def test_what_all_levels_have_is_said_once() -> None:
     assert {trial[0] for trial in one.trials} == {"a", "b"}
 
 
+def test_what_some_levels_have_is_said_once_where_one_change_would_do() -> None:
+    question, records = beside({"a": case(Disease.OVERFITTING, 1), "b": case(None), "c": case(Disease.OVERFITTING, 2)})
+    (one,) = examine(question, records)
+    assert one.level is None
+    assert one.evidence.startswith("at 2 of 3 levels (a, c); at ")
+    assert {trial[0] for trial in one.trials} == {"a", "c"}
+
+
 def beside(levels: Mapping[str, Case]) -> tuple[Question, list[TrialRecord]]:
     """Several cases as the levels of one sweep."""
     first = next(iter(levels.values())).question
@@ -136,7 +144,9 @@ def test_heats_are_left_alone_but_for_many_that_diverged() -> None:
     assert examine(healthy.question, [*heats(2), *healthy.records]) == []
     (one,) = examine(healthy.question, [*heats(5), *healthy.records])
     assert one.evidence.startswith("5 of 12 heats diverged, at learning rates from 0.0")
-    assert re.fullmatch(r"optimizer\.lr log_uniform\(0\.0001, 0\.1\) -> log_uniform\(0\.0001, (0\.005|0\.01)\)", one.change)
+    assert re.fullmatch(
+        r"optimizer\.lr log_uniform\(0\.0001, 0\.1\) -> log_uniform\(0\.0001, (0\.005|0\.01)\)", one.change
+    )
     assert one.matters < 0.5
     unlike = [
         replace(one, status=Status.DIVERGED if one.id in ("h0", "h5", "h9") else Status.COMPLETED) for one in heats(0)
