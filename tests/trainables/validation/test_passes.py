@@ -95,6 +95,31 @@ def test_training_is_the_same_bit_for_bit_whatever_is_looked_at(name: str, chang
     assert looked.metrics["val/loss"] == plain.metrics["val/loss"]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Restless:
+    """Dropout that draws in evaluation too."""
+
+    def build(self) -> nn.Module:
+        class Net(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.layer = nn.Linear(2, 3)
+
+            def forward(self, points: Tensor) -> Tensor:
+                return nn.functional.dropout(self.layer(points), 0.5, training=True)
+
+        return Net()
+
+
+def test_what_a_look_draws_is_drawn_apart() -> None:
+    plain = recipe(model=Restless(), epochs=2)
+    trained = [
+        [row["train/loss"] for row in last(settings).run.history]
+        for settings in (plain, replace(plain, validation=WithinEpoch(every=1)))
+    ]
+    assert trained[0] == trained[1]
+
+
 def test_a_row_without_a_full_pass_has_no_values_under_plain_names() -> None:
     every = last(recipe(epochs=9)).run.history
     sparse = last(recipe(epochs=9, validation=POLICIES["thirds"])).run.history
@@ -127,20 +152,16 @@ def test_a_sample_of_everything_is_a_full_pass_under_its_own_name() -> None:
 
 
 def test_samples_are_drawn_anew_from_seed_and_epoch_and_stand_for_the_whole() -> None:
-    still = recipe(epochs=80, optimizer=SGD(lr=1e-30), validation=Sampled(share=0.25, every=80))
-
-    def losses(settings: Recipe) -> list[float]:
-        return [row["val/loss_sample"] for row in last(settings).run.history[:-1]]
-
-    values = losses(still)
-    assert values == losses(still)
-    assert values != losses(replace(still, seed=4))
+    still = recipe(epochs=40, optimizer=SGD(lr=1e-30), validation=Sampled(share=0.25, every=40))
+    *sampled, end = last(still).run.history
+    values = [row["val/loss_sample"] for row in sampled]
     assert len(set(values)) > 0.9 * len(values)  # of 15,504 choices two may be the same
-    # 20 samples, five of them at a time: the mean over 79 draws is close to the loss of all.
-    whole = last(still).metrics["val/loss"]
-    off = torch.tensor(values) - whole
-    assert abs(float(off.mean())) < 4 * float(off.std()) / math.sqrt(len(values))
-    assert float(off.std()) > 0
+    few = replace(still, epochs=3)
+    assert [row.get("val/loss_sample") for row in last(few).run.history][:2] == values[:2]
+    assert last(replace(few, seed=4)).run.history[0]["val/loss_sample"] != values[0]
+    # Five of 20 samples at a time: the mean over 39 draws is close to the loss of all.
+    off = torch.tensor(values) - end["val/loss"]
+    assert 0 < abs(float(off.mean())) < 4 * float(off.std()) / math.sqrt(len(values))
 
 
 def workers(world: World) -> dict[str, list[dict[str, Any]]]:
