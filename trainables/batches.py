@@ -81,7 +81,10 @@ def parts(batch: Tensors, limit: int) -> Iterator[Tensors]:
 
     Even parts, so that no micro-batch is left with a single sample, which BatchNorm could not use.
     """
-    count = -(-len(batch[-1]) // limit)
+    samples = len(batch[-1])
+    count = -(-samples // limit)
     if count == 1:
         return iter((batch,))
-    return zip(*(tensor.tensor_split(count) for tensor in batch), strict=True)
+    least, larger = divmod(samples, count)
+    sizes = [least + 1] * larger + [least] * (count - larger)
+    return zip(*(tensor.split_with_sizes(sizes) for tensor in batch), strict=True)

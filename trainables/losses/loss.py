@@ -45,7 +45,7 @@ class Totalling(Protocol):
     """A loss that has its sum over a batch in one kernel."""
 
     def total(self, output: Tensor, target: Tensor) -> Tensor:
-        """The sum over the samples of what calling it gives, a scalar."""
+        """The sum over the samples of what calling it gives, a scalar at least in single precision."""
         ...
 
 
@@ -79,7 +79,7 @@ def weighed(loss: Loss, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]
 def summed(loss: Loss, output: Tensor, target: Tensor) -> Tensor:
     """The first of the two alone, for who knows the weight of the whole batch already."""
     if totals(loss):
-        return wide(loss.total(output, target))
+        return loss.total(output, target)
     value = wide(loss(output, target))
     if value.ndim == 0 and not weighs(loss):
         return value * len(target)
