@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 from trainables.asked import asked_task, shipped
 from trainables.errors import ConflictError
 from trainables.validation.every_epoch import EveryEpoch
+from trainables.validation.int8 import Int8
 from trainables.validation.on_plateau import OnPlateau
 from trainables.validation.sampled import Sampled
 from trainables.validation.thirds import Thirds
@@ -38,8 +39,15 @@ HEAD = ("policy", "passes", "CPU-s", "saved", "error", "largest", "best", "lost"
 
 
 def usual() -> list[Validation]:
-    """The policies that the command shows."""
-    return [EveryEpoch(), Thirds(), OnPlateau(patience=2), Sampled(share=0.1), Sampled(share=0.5), WithinEpoch(every=0.5)]
+    """The policies that the command shows; that of an INT8 copy where the extra for it is installed."""
+    return [
+        EveryEpoch(),
+        Thirds(),
+        OnPlateau(patience=2),
+        Sampled(share=0.1),
+        Sampled(share=0.5),
+        WithinEpoch(every=0.5),
+    ]
 
 
 def main(arguments: Sequence[str]) -> int:
