@@ -83,7 +83,7 @@ def _train(own: argparse.Namespace) -> int:
     stored = replace(stored, earlier=before)
     folder = own.folder / "winner" / _identity(sweep, stored, weights)
     trained = _run(sweep, stored, weights, folder)
-    return _told(answered, stored, trained, folder)
+    return _told(answered, stored, trained, folder, weights)
 
 
 def _answered(folder: Path) -> Answered:
@@ -213,7 +213,7 @@ def _run(sweep: Sweep, stored: Stored, weights: Path | None, folder: Path) -> Tr
             )
 
 
-def _told(answered: Answered, stored: Stored, trained: Trained, folder: Path) -> int:
+def _told(answered: Answered, stored: Stored, trained: Trained, folder: Path, weights: Path | None) -> int:
     """Say how it went beside the sweep's finals, and write it down; the exit status comes back."""
     from analysis.redact import redact
     from trainables.train import Ending
@@ -230,7 +230,9 @@ def _told(answered: Answered, stored: Stored, trained: Trained, folder: Path) ->
         "metrics": {name: item for name, item in row.items() if name.startswith(("val", "test"))},
     }
     (folder / RESULT).write_text(json.dumps(result, indent=1) + "\n")
-    epochs = f"{len(trained.history)} of {stored.recipe.epochs} epochs"
+    epochs = (
+        f"{len(trained.history)} of {stored.recipe.epochs} epochs{f' from {weights}' if weights is not None else ''}"
+    )
     if trained.ending is Ending.DIVERGED or value is None:
         print(redact(f"{answered.level.label} diverged after {epochs}: {trained.reason}."))
         return DIVERGED

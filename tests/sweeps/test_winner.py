@@ -176,13 +176,14 @@ def test_an_interrupted_run_goes_on_by_the_same_command_to_the_same_end(
 def test_it_begins_from_the_best_final_on_the_split_of_that_one(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result, _ = asked(folder, capsys, "--from", "best", "--epochs", "1")
+    result, said = asked(folder, capsys, "--from", "best", "--epochs", "1")
     level = winner_file.leading(verdict(folder))
     assert level is not None
     finals = [one for one in read_ledger(folder) if one.stage == "final" and dict(one.level) == dict(level.level)]
     best = max(finals, key=lambda one: one.metrics["val/accuracy"])
     recipe = read(result["place"] / "recipe.yaml", modules=["won"]).recipe
     assert recipe.seeds.split == best.seed
+    assert f"trained for 1 of 1 epochs from {folder / 'checkpoints' / best.id / BEST}: " in said
     scratch, _ = asked(folder, capsys, "--epochs", "1")
     assert result["place"] != scratch["place"]
     assert result["metrics"]["val/loss"] < scratch["metrics"]["val/loss"]
