@@ -78,7 +78,7 @@ def could(file: Path = BOOTSTRAP) -> Growth:
         return FIXED
     path = file.expanduser()
     if path.is_file():
-        import yaml  # type: ignore[import-untyped]
+        import yaml
 
         return growth(yaml.safe_load(path.read_text()))
     described = _kuberay()
