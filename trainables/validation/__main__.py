@@ -40,6 +40,7 @@ HEAD = ("policy", "passes", "CPU-s", "saved", "error", "largest", "best", "lost"
 
 def usual() -> list[Validation]:
     """The policies that the command shows; that of an INT8 copy where the extra for it is installed."""
+    eight = Int8()
     return [
         EveryEpoch(),
         Thirds(),
@@ -47,6 +48,7 @@ def usual() -> list[Validation]:
         Sampled(share=0.1),
         Sampled(share=0.5),
         WithinEpoch(every=0.5),
+        *([] if any(eight.conflicts()) else [eight]),
     ]
 
 

@@ -10,11 +10,13 @@ import torch
 from tests.trainables.small import recipe, task
 from trainables import EMA, ConflictError
 from trainables.data.source import count
-from trainables.export import Quantised, dynamic, exported
+from trainables.export import Quantised
 from trainables.fit import Epoch, fit
 from trainables.models import MLP, StateSpace
 from trainables.train import best_epoch
 from trainables.validation import EveryEpoch
+from trainables.validation.__main__ import usual
+from trainables.validation.compare import compared
 from trainables.validation.int8 import Int8
 
 
@@ -46,12 +48,18 @@ def test_it_follows_the_weights_that_would_be_used_and_changes_nothing_that_is_l
     inputs, target = run.splits.val
     assert float(run.loss(anew(inputs), target).mean()) == pytest.approx(losses[-1], rel=1e-6)
     assert count(run.splits.val) == len(target)
-    assert dynamic(exported(run.deployed, [inputs]))
 
 
 def test_what_has_no_copy_is_said() -> None:
     with pytest.raises(ValueError, match="cannot be exported"):
         epochs(validation=Int8(), model=StateSpace(width=4, states=2))
+
+
+def test_the_table_of_policies_has_it() -> None:
+    assert Int8() in usual()
+    (found,) = compared(task, recipe(epochs=3), [Int8(every=2)]).outcomes
+    assert (found.full, found.partial) == (2, 3)
+    assert found.errors["val"].largest < 0.1
 
 
 def test_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
