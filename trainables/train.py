@@ -84,8 +84,8 @@ def train(
     ``keep`` asks for changes nothing that is learned. A run that had to go on from another state than its last says so as
     ``remark`` in the history. ``course`` is for runs whose settings change on the way; one that leaves off before the recipe's last
     epoch counts as stopped. Training batches go ``through`` a transform, as in ``fit``. ``log_every`` writes loss and learning rate
-    after so many steps into ``steps.jsonl``, in ``log_into`` or else in ``folder``. ``profile`` times it by phase, and writes what it
-    asks to ``trace``. A run that had already ended when its process died reports nothing and gives its result again. Of several
+    after so many steps into ``steps.jsonl``, in ``log_into`` or else in ``folder``. ``profile`` times it by phase, and writes what
+    it asks to ``trace``. A run that had already ended when its process died reports nothing and gives its result again. Of several
     workers, each with its ``world``, the first one reads and writes, and its report is asked; all end together and return the same.
     """
     world = world or World()
@@ -147,7 +147,10 @@ def _begun(folder: Path, course: Course) -> Found:
     own = found(folder)
     if own.state is not None or course.begin is None:
         return own
-    other = found(course.begin)
+    try:
+        other = found(course.begin)
+    except ValueError as error:
+        return Found(remark=f"what it was to go on from cannot be used ({error}); its epochs were trained anew")
     return replace(other, remark=other.remark or own.remark, damaged=own.damaged)
 
 

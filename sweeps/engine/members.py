@@ -80,7 +80,9 @@ def best(sweep: Sweep, folder: Path, level: Finals) -> Member:
     records = [level.finished[seed] for seed in sorted(level.finished)]
     known = [record for record in records if math.isfinite(_validated(record, goal.metric))]
     if not known:
-        raise QuestionError(f"no final of {level.label} has finished with a validation value; run the sweep to its end first")
+        raise QuestionError(
+            f"no final of {level.label} has finished with a validation value; run the sweep to its end first"
+        )
     sign = -1 if goal.mode == "max" else 1
     return _member(sweep, folder / "checkpoints", min(known, key=lambda record: sign * _validated(record, goal.metric)))
 

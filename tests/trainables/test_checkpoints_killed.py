@@ -52,7 +52,11 @@ def without_costs(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return (str(value.dtype), value.shape, value.numpy().tobytes())
     if isinstance(value, dict):
-        return {name: without_costs(item) for name, item in value.items() if name not in COSTS and not str(name).startswith("system/")}
+        return {
+            name: without_costs(item)
+            for name, item in value.items()
+            if name not in COSTS and not str(name).startswith("system/")
+        }
     if isinstance(value, list):
         return [without_costs(item) for item in value]
     return value

@@ -12,6 +12,7 @@ import torch
 
 from tests.trainables.small import recipe, task
 from trainables import EMA, SGD, Adam, ClipNorm, Cosine, DropoutRamp, Focal, Recipe
+from trainables import keep as kept
 from trainables.checkpoints import load
 from trainables.course import WHOLE, Course, Segment
 from trainables.keep import LAST
@@ -66,6 +67,17 @@ def test_trained_anew_or_gone_on_with_a_course_gives_the_same(tmp_path: Path) ->
     anew = trained(AFTER, tmp_path / "anew", Course(earlier=earlier))
     assert numbers(gone_on) == numbers(lost) == numbers(anew)
     assert len(numbers(anew)) == 6
+
+
+def test_a_parent_whose_states_are_damaged_is_trained_anew(tmp_path: Path) -> None:
+    trained(BEFORE, tmp_path / "parent", Course(until=2))
+    earlier = (Segment(recipe=BEFORE, until=2),)
+    whole = trained(AFTER, tmp_path / "whole", Course(earlier=earlier, begin=tmp_path / "parent"))
+    for state in (LAST, kept.BEFORE):
+        (tmp_path / "parent" / state).write_bytes(b"not a state")
+    child = trained(AFTER, tmp_path / "child", Course(earlier=earlier, begin=tmp_path / "parent"))
+    assert numbers(child) == numbers(whole)
+    assert "its epochs were trained anew" in child.history[0]["remark"]
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 5])

@@ -12,7 +12,8 @@ from sweeps.engine.search.search import Search
 class Rivals:
     """Searches as a compared factor, each with as many whole runs: ``Rivals(trials=16, method=each(TPE(), Random()))``.
 
-    ``trials`` stands for the methods' own: heats, or the members of a population, which train for as many epochs in all. Every method is a level: it has a study of its own, and finals for the point it found.
+    ``trials`` stands for the methods' own: heats, or the members of a population, which train for as many epochs in all. Every
+    method is a level: it has a study of its own, and finals for the point it found.
     """
 
     method: Search | PBT
