@@ -47,6 +47,9 @@ FEW = 12
 DEEP = 20.0
 """A loss that falls to less than this part of what it was is drawn on a logarithmic axis."""
 
+PLAIN = "format(datum.value, '~g')"
+"""How an axis writes its numbers: left to itself, Vega writes 10 as 1e+1 where it needs but one digit."""
+
 SETS = {"train/loss": "training loss", "val/loss": "validation loss"}
 
 
@@ -216,9 +219,9 @@ def _layers(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
     low, high = min(losses), max(losses)
     if low > 0 and high / low > DEEP:
         scale = alt.Scale(type="log", nice=False, padding=8)
-        axis = alt.Axis(values=ticks(low, high), format="~g")
+        axis = alt.Axis(values=ticks(low, high), labelExpr=PLAIN)
     else:
-        scale, axis = alt.Scale(zero=False, nice=True), alt.Axis(tickCount=6, format="~g")
+        scale, axis = alt.Scale(zero=False, nice=True), alt.Axis(tickCount=6, labelExpr=PLAIN)
     across = alt.Scale(nice=False, zero=False, padding=6)
     x = alt.X("x:Q", title="epoch", scale=across, axis=alt.Axis(format="d", tickMinStep=1, tickCount=8))
     y = alt.Y("y:Q", title=None, scale=scale, axis=axis)

@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis.records import Stage, Status, TrialRecord
 from analysis.steps import place, read
+from reports.curve import PLAIN
 from reports.curve_chart import HEIGHT
 from reports.curves import number
 from reports.figure import Build, Figure, figure
@@ -83,10 +84,10 @@ def _lines(groups: Mapping[str, Sequence[Mapping[str, float]]], labels: Sequence
     def build(still: bool) -> dict[str, Any]:
         import altair as alt
 
-        axis = alt.Axis(format="~g", tickCount=8)
+        axis = alt.Axis(labelExpr=PLAIN, tickCount=8)
         x = alt.X("x:Q", title="epoch", scale=alt.Scale(nice=False, zero=True), axis=axis)
         scale = alt.Scale(domain=[low - margin, high + margin], nice=False, zero=False)
-        y = alt.Y("y:Q", title="training loss", scale=scale, axis=alt.Axis(tickCount=6, format="~g"))
+        y = alt.Y("y:Q", title="training loss", scale=scale, axis=alt.Axis(tickCount=6, labelExpr=PLAIN))
         base = table().encode(x=x, y=y, color=colour(labels))
         layers: list[Any] = [base.mark_line(strokeWidth=2, clip=True).encode(opacity=opacity(1.0, 0.12))]
         if not still:

@@ -69,7 +69,7 @@ def seconds() -> alt.X:
     """Training seconds from left to right."""
     import altair as alt
 
-    axis = alt.Axis(format="~g", tickCount=6)
+    axis = alt.Axis(labelExpr="format(datum.value, '~g')", tickCount=6)  # with format the tens would be 1e+1
     return alt.X("x:Q", title="training seconds", scale=alt.Scale(nice=False, zero=True), axis=axis)
 
 

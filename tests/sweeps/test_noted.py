@@ -14,6 +14,7 @@ import pytest
 from analysis.ledger import read_ledger
 from analysis.records import Stage
 from analysis.steps import place, read
+from analysis.tracking_place import quiet
 from reports.pulses import pulse
 from sweeps.engine.errors import QuestionError
 from tests.sweeps.small import small
@@ -73,6 +74,7 @@ def test_every_trial_notes_its_steps_also_those_whose_checkpoints_are_gone(comma
 
 
 def test_steps_are_in_mlflow_and_on_the_page(command: tuple[Path, str]) -> None:
+    quiet()
     from mlflow import MlflowClient
 
     folder, _ = command
