@@ -26,15 +26,9 @@ class Series:
 
     @classmethod
     def of(cls, rows: Sequence[Row], name: str) -> Self:
-        """What the rows hold under a name."""
-        pairs = [
-            (int(row["epoch"]), float(row[name]))
-            for row in rows
-            if _finite(row.get(name)) and _finite(row.get("epoch"))
-        ]
-        return cls(
-            epochs=[epoch for epoch, _ in pairs], values=np.array([value for _, value in pairs], dtype=np.float64)
-        )
+        """What the rows, which all know their epoch, hold under a name."""
+        pairs = [(int(row["epoch"]), float(row[name])) for row in rows if _finite(row.get(name))]
+        return cls(epochs=[epoch for epoch, _ in pairs], values=np.array([one for _, one in pairs], dtype=np.float64))
 
     def __len__(self) -> int:
         return len(self.epochs)
@@ -67,7 +61,7 @@ class Course:
     @classmethod
     def of(cls, record: TrialRecord, goal: Goal) -> Self:
         """The course of a trial."""
-        rows = record.history
+        rows = [row for row in record.history if _finite(row.get("epoch"))]
         measured = Series.of(rows, f"val/{goal.metric}")
         return cls(
             id=record.id,
