@@ -2,6 +2,8 @@
 
 python sweeps/optimizer.py
 ray submit cluster.yaml sweeps/optimizer.py
+
+112 heats and 56 finals of 20 epochs; --quick: 28 and 42 of 5 epochs, about 30 CPU seconds.
 """
 
 from sweeps import ASHA, TPE, Sweep, each, log_uniform, main
