@@ -183,7 +183,8 @@ def sentence(found: Study) -> str:
     return (
         f"{best.name} is recommended: it {_loses(best, found)} and is {_times(torch_ / here)} at batch 1 "
         f"({_milliseconds(here)} ms against {_milliseconds(torch_)} ms in torch), {_times(_p50(reference, 64) / _p50(best, 64))} "
-        f"at batch 64; {found.threads} thread{'s' if found.threads > 1 else ''}, {found.samples} test samples."
+        f"at batch 64 ({_rate(best, 64)} samples a second); "
+        f"{found.threads} thread{'s' if found.threads > 1 else ''}, {found.samples} test samples."
     )
 
 
@@ -259,6 +260,13 @@ def _p50(row: Row, batch: int) -> float:
     one = row.at(batch)
     assert one is not None
     return one.p50
+
+
+def _rate(row: Row, batch: int) -> str:
+    from analysis import units
+
+    one = row.at(batch)
+    return units.count(one.per_second if one is not None else None)
 
 
 def _times(ratio: float) -> str:
