@@ -39,7 +39,6 @@ class Options:
     epochs: int | None
     seeds: int | None
     budget: float | None
-    tensorboard: bool
 
     def question(self, sweep: Sweep) -> Sweep:
         """The sweep as these options change it. Raises QuestionError for an option that cannot be followed."""
@@ -57,8 +56,6 @@ class Options:
             changes["seeds"] = self.seeds
         if self.lane is not None:
             changes["lane"] = self.lane
-        if self.tensorboard:
-            changes["tensorboard"] = True
         if self.budget is not None:
             if sweep.search is None:
                 raise QuestionError(
@@ -162,9 +159,6 @@ def read(argv: Sequence[str], *, program: str, description: str | None) -> Optio
         type=duration,
         metavar="TIME",
         help="wall time with its unit, such as 90s, 10m or 2h30m; closes the searches in time for the finals",
-    )
-    parser.add_argument(
-        "--tensorboard", action="store_true", help="write TensorBoard event files too, into the sweep's folder"
     )
     return Options(**vars(parser.parse_args(argv)))
 

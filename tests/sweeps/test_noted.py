@@ -28,7 +28,7 @@ import sys
 from sweeps import main
 from tests.sweeps.small import small
 if __name__ == "__main__":
-    main(small(log_every=2, seeds=1), sys.argv[1:])
+    main(small(log_every=2, seeds=1, tensorboard=True), sys.argv[1:])
 """
 
 
@@ -50,7 +50,6 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
             "2",
             "--epochs",
             "3",
-            "--tensorboard",
         ],
         capture_output=True,
         text=True,

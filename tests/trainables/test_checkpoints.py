@@ -53,7 +53,11 @@ def never(_: object) -> bool:
 
 def numbers(trained: Trained) -> list[dict[str, Any]]:
     return [
-        {name: value for name, value in row.items() if name not in (*COSTS, "remark") and not name.startswith("system/")}
+        {
+            name: value
+            for name, value in row.items()
+            if name not in (*COSTS, "remark") and not name.startswith("system/")
+        }
         for row in trained.history
     ]
 
