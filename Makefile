@@ -31,6 +31,11 @@ types: $(VENV)/.developing
 bench: $(VENV)/.developing
 	$(BIN)/python -m analysis.calibration
 	$(BIN)/python -m benchmarks.trial_cost
+	$(BIN)/python -m benchmarks.loop_overhead
+	$(BIN)/python -m benchmarks.step_parts
+	$(BIN)/python -m benchmarks.data_paths
+	$(BIN)/python -m benchmarks.checkpoint_cost
+	$(BIN)/python -m benchmarks.instruments
 
 setup: $(VENV)/.developing
 
