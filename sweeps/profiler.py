@@ -76,7 +76,7 @@ def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace
         numbers = found[level.label].to_json()
         console.print(shown.table(level.label, numbers))
         for line in shown.lines(numbers):
-            console.print(line, highlight=False)
+            console.print(line, highlight=False, soft_wrap=True)  # a path must be one word
         console.print()
     instrument.store(place / NUMBERS, {name: each.to_json() for name, each in found.items()})
     if any(level.workers > 1 for level in levels):
