@@ -29,7 +29,9 @@ SHARED, VENV = Path("/shared"), "regatta-venv"
 """What the shipped file takes for granted."""
 
 FILE = "~/cluster.yaml"
-OPTIONS = "--quick --trials 2 --seeds 2 --epochs 2"
+OPTIONS = "--quick --trials 2 --seeds 2 --epochs 60"
+"""Long enough that the machine whose worker starts last is there before all is done."""
+
 NAME = "batch_size-quick"
 
 CPUS = 1
