@@ -6,115 +6,63 @@ python -m sweeps.ensemble sweeps/batch_size.py --train 5
 from __future__ import annotations
 
 import argparse
-import glob
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from sweeps import instrument
 from sweeps import options as command_line
-from sweeps.declared import declared, place
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.spec import Sweep
-from trainables import ConflictError
+from sweeps.finished import LEVEL, OPTIONS, finished
 
 if TYPE_CHECKING:
     from rich.table import Table
     from torch import Tensor
 
-    from analysis.finals import Finals
     from reports.reliability_chart import Point
     from sweeps.engine.members import Answers
     from trainables.ensemble_summary import Scores, Summary
 
-ANSWERED, WRONG, INTERRUPTED = 0, 2, 3
 NUMBERS, DIAGRAM = "ensemble.json", "reliability.png"
 """What is written into the sweep's folder."""
-
-SWEEP = "sweep.json"
-"""The file by which a sweep's folder is known."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build the ensemble, print table and answer, write the diagram; the exit status comes back."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     own, rest = _parser().parse_known_args(given)
-    options = command_line.read(rest, program=f"python -m sweeps.ensemble {own.script}", description=__doc__)
-    try:
-        return _answer(declared(Path(own.script)), options, own, rest)
-    except (QuestionError, ConflictError) as error:
-        print(f"error: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("\nInterrupted; run the same command to go on.", file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:  # of the user's task or model: what it says, without our own frames
-        print(f"error: {type(error).__name__}: {error}{place(error)}", file=sys.stderr)
-    return WRONG
+    return instrument.answered(own, rest, "ensemble", lambda sweep, options: _answer(sweep, options, own, rest))
 
 
-def _answer(declared: Sweep, options: command_line.Options, own: argparse.Namespace, given: Sequence[str]) -> int:
-    from analysis.ledger import FolderError, read_ledger, read_question
-
-    if options.fresh or options.dry_run:
-        raise QuestionError("--fresh and --dry-run are for the sweep itself; leave them out here")
-    sweep = options.question(declared)
-    sweep.check()
-    folder = options.runs / sweep.name
-    if not (folder / SWEEP).exists():
-        raise QuestionError(absent(folder, declared.name, shlex.join(["python", own.script, *given])))
-    try:
-        question, records = read_question(folder), read_ledger(folder)
-    except FolderError as error:
-        raise QuestionError(str(error)) from error
+def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace, rest: Sequence[str]) -> None:
+    found = finished(sweep, options, own, rest)
+    folder, level = found.folder, found.level
     from rich.console import Console
 
-    from analysis.finals import gather
-    from analysis.judge import judge
     from reports import page
     from sweeps.engine import members
     from trainables.ensemble_summary import summary
 
-    ranked = [level.label for level in judge(question, records).levels if level.n]
-    level = chosen({level.label: level for level in gather(question, records)}, ranked, own.level)
     if own.train is not None:
         taken = members.trained(sweep, folder, level, own.train, lambda text: print(text, flush=True))
     else:
         taken = members.finals(sweep, folder, level, own.top)
     answers = members.answers(sweep, taken)
-    found = summary(answers.logits, answers.target, validation=answers.validation)
-    numbers = {"level": level.label, "left_out": answers.left_out, **asdict(found)}
+    together = summary(answers.logits, answers.target, validation=answers.validation)
+    numbers = {"level": level.label, "left_out": answers.left_out, **asdict(together)}
     try:
         (folder / NUMBERS).write_text(json.dumps(numbers, indent=1) + "\n")
-        _draw(folder / DIAGRAM, answers, found.temperature)
+        _draw(folder / DIAGRAM, answers, together.temperature)
         report = page.write(folder)
     except OSError as error:
         raise QuestionError(f"{folder} cannot be written to: {error.strerror}") from error
-    Console().print(_table(found))
-    print(f"{sentence(level.label, found, answers.left_out)}\nreport: {report}")
+    Console().print(_table(together))
+    print(f"{sentence(level.label, together, answers.left_out)}\nreport: {report}")
     print(f"diagram: {folder / DIAGRAM}\nnumbers: {folder / NUMBERS}")
-    return ANSWERED
-
-
-def absent(folder: Path, name: str, command: str) -> str:
-    """Why there is nothing to answer from, the command that would make it, and what else there is of this sweep."""
-    others = sorted(f"{path.parent}" for path in folder.parent.glob(f"{glob.escape(name)}*/{SWEEP}"))
-    there = f"; what there is: {', '.join(others)}" if others else ""
-    return (
-        f"{folder} holds no sweep{there}. Run `{command}` first, or name place and form of the run by the options "
-        "that it had: --runs, --quick, --task, --data"
-    )
-
-
-def chosen(levels: dict[str, Finals], ranked: Sequence[str], asked: str | None) -> Finals:
-    """The level that was asked for, or the one that the verdict puts first. Raises QuestionError where there is none."""
-    if asked is not None and asked not in levels:
-        raise QuestionError(f"--level {asked}: there is no such level; the sweep compares {', '.join(levels)}")
-    if not ranked:
-        raise QuestionError("no final has finished yet; run the sweep to its end first")
-    return levels[asked or ranked[0]]
 
 
 def sentence(label: str, found: Summary, left_out: int) -> str:
@@ -206,26 +154,9 @@ def _points(probabilities: Tensor, target: Tensor, *, times: int) -> list[Point]
     return points
 
 
-class _Parser(argparse.ArgumentParser):
-    """Errors say where to read on."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(WRONG, f"{self.prog}: {message}; --help lists the options\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m sweeps.ensemble",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Further options are those of the sweep, given as it was run: --runs, --quick, --epochs, --task, --data.\n"
-        "Exit status: 0 answered; 2 the question is wrong; 3 interrupted.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("script", metavar="SCRIPT", help="the sweep's file; it comes first")
-    parser.add_argument(
-        "--level", metavar="LABEL", help="a compared level (default: the one that the verdict puts first)"
-    )
+    parser = instrument.parser("ensemble", __doc__, level=LEVEL)
+    parser.epilog = f"{OPTIONS}\nExit status: 0 answered; 2 the question is wrong; 3 interrupted."
     members = parser.add_mutually_exclusive_group()
     members.add_argument(
         "--top", type=_several, metavar="K", help="the K finals that were best on validation (default: all)"

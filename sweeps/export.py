@@ -13,14 +13,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from sweeps import instrument
 from sweeps import options as command_line
-from sweeps.declared import declared, place
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.spec import Sweep
-from sweeps.ensemble import ANSWERED, INTERRUPTED, SWEEP, WRONG, absent, chosen
-from trainables import ConflictError
+from sweeps.finished import LEVEL, OPTIONS, finished
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,48 +42,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Export, compare, print table and recommendation; the exit status comes back."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     own, rest = _parser().parse_known_args(given)
-    options = command_line.read(rest, program=f"python -m sweeps.export {own.script}", description=__doc__)
-    try:
-        return _answer(declared(Path(own.script)), options, own, given, rest)
-    except (QuestionError, ConflictError) as error:
-        print(f"error: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("\nInterrupted; run the same command again.", file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:  # of the user's task or model: what it says, without our own frames
-        print(f"error: {type(error).__name__}: {error}{place(error)}", file=sys.stderr)
-    return WRONG
+    return instrument.answered(own, rest, "export", lambda sweep, options: _answer(sweep, options, own, given, rest))
 
 
 def _answer(
-    asked: Sweep, options: command_line.Options, own: argparse.Namespace, given: Sequence[str], rest: Sequence[str]
-) -> int:
-    from analysis.finals import gather
-    from analysis.judge import judge
-    from analysis.ledger import FolderError, read_ledger, read_question
+    sweep: Sweep, options: command_line.Options, own: argparse.Namespace, given: Sequence[str], rest: Sequence[str]
+) -> None:
     from trainables.export import ExportError, needed
 
-    if options.fresh or options.dry_run:
-        raise QuestionError("--fresh and --dry-run are for the sweep itself; leave them out here")
     try:
         needed()
     except ExportError as error:
         raise QuestionError(str(error)) from error
-    sweep = options.question(asked)
-    sweep.check()
-    folder = options.runs / sweep.name
-    if not (folder / SWEEP).exists():
-        raise QuestionError(absent(folder, asked.name, shlex.join(["python", own.script, *rest])))
-    try:
-        question, records = read_question(folder), read_ledger(folder)
-    except FolderError as error:
-        raise QuestionError(str(error)) from error
+    there = finished(sweep, options, own, rest)
+    folder, level = there.folder, there.level
     from rich.console import Console
 
     from sweeps.engine import members
 
-    ranked = [level.label for level in judge(question, records).levels if level.n]
-    level = chosen({level.label: level for level in gather(question, records)}, ranked, own.level)
     best = members.best(sweep, folder, level)
     out = own.out or folder / FOLDER
     try:
@@ -113,7 +88,6 @@ def _answer(
         if row.refused is not None:
             console.print(f"{row.name}: {row.refused}", highlight=False, markup=False, style="dim")
     print(f"{sentence(found)}\nfiles: {out}\nnumbers: {numbers}")
-    return ANSWERED
 
 
 def studied(sweep: Sweep, best: Member, out: Path, own: argparse.Namespace) -> Study:
@@ -298,26 +272,11 @@ def _milliseconds(seconds: float) -> str:
     return f"{1e3 * seconds:.3g}" if seconds >= 1e-4 else f"{1e3 * seconds:.3f}"
 
 
-class _Parser(argparse.ArgumentParser):
-    """Errors say where to read on."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(WRONG, f"{self.prog}: {message}; --help lists the options\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m sweeps.export",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Needs the extra: pip install -c constraints.txt -e '.[export]'.\n"
-        "Further options are those of the sweep, given as it was run: --runs, --quick, --epochs, --task, --data.\n"
-        "Exit status: 0 answered; 2 the question is wrong, or the model cannot be exported; 3 interrupted.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("script", metavar="SCRIPT", help="the sweep's file; it comes first")
-    parser.add_argument(
-        "--level", metavar="LABEL", help="a compared level (default: the one that the verdict puts first)"
+    parser = instrument.parser("export", __doc__, level=LEVEL)
+    parser.epilog = (
+        f"Needs the extra: pip install -c constraints.txt -e '.[export]'.\n{OPTIONS}\n"
+        "Exit status: 0 answered; 2 the question is wrong, or the model cannot be exported; 3 interrupted."
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where files go (default: export/ in the sweep's folder)"

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from sweeps import options as command_line
 from sweeps.declared import declared, place
@@ -17,6 +17,7 @@ from sweeps.engine import space
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.spec import Sweep
 from trainables import ConflictError, Recipe
+from trainables.asked import Parser
 from trainables.describe import Scalar
 
 ANSWERED, WRONG, INTERRUPTED = 0, 2, 3
@@ -35,13 +36,6 @@ class Configuration:
     recipe: Recipe
     workers: int
     held: Points
-
-
-class Parser(argparse.ArgumentParser):
-    """Errors say where to read on."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(WRONG, f"{self.prog}: {message}; --help lists the options\n")
 
 
 def parser(

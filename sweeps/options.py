@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import platform
 import re
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from sweeps.engine import space
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.spec import LANES, Sweep
 from trainables import Task
+from trainables.asked import Parser, imported, reading, shipped
 
 QUICK_TRIALS, QUICK_SEEDS, QUICK_EPOCHS = 4, 6, 5
 """What ``--quick`` cuts a sweep down to: every part of it works, and six seeds are the fewest that can tell levels apart."""
@@ -41,7 +40,7 @@ class Options:
     budget: float | None
 
     def question(self, sweep: Sweep) -> Sweep:
-        """The sweep as these options change it. Raises QuestionError for an option that cannot be followed."""
+        """The sweep as these options change it. Raises QuestionError, or ConflictError of a task, for what cannot be followed."""
         task = self._task(sweep.task)
         if self.quick:
             sweep = _quick(sweep)
@@ -87,22 +86,16 @@ class Options:
 
     def _task(self, task: Task) -> Task:
         if self.task is not None:
-            task = _imported(self.task)
+            task = imported(self.task)
         if self.data is None:
             return task
-        settings = [field.name for field in fields(task.data)] if is_dataclass(task.data) else []
-        if "path" not in settings:
-            raise QuestionError(
-                f"--data {self.data}: the data of task {task.name!r} is built in and reads no file; "
-                "add --task trainables.tasks:table for a table (CSV, Parquet, JSON lines, Arrow), "
-                "or a task of your own whose data has a field 'path'"
-            )
+        task = reading(task, self.data)
         if "://" not in self.data and not Path(self.data).exists():
             raise QuestionError(
                 f"--data {self.data} does not exist on {platform.node()}, where this command runs in {Path.cwd()}; "
                 "under `ray submit` that is the head of the cluster: put the file into the shared storage and give its whole path"
             )
-        return replace(task, data=replace(task.data, path=self.data), samples=None)  # type: ignore[type-var]
+        return task
 
     def _name(self, sweep: Sweep, task: Task) -> str:
         """A question of its own has a folder of its own: another task, other data, the quick form."""
@@ -118,7 +111,7 @@ class Options:
 
 def read(argv: Sequence[str], *, program: str, description: str | None) -> Options:
     """Read a command line. Exits with status 2 for an option that is not known, and with 0 after ``--help``."""
-    parser = _Parser(
+    parser = Parser(
         prog=program,
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -148,12 +141,12 @@ def read(argv: Sequence[str], *, program: str, description: str | None) -> Optio
     )
     parser.add_argument("--data", metavar="PATH", help="the file that the task reads")
     parser.add_argument(
-        "--workers", type=_natural, metavar="N", help="workers of one trial (default: as the sweep says)"
+        "--workers", type=natural, metavar="N", help="workers of one trial (default: as the sweep says)"
     )
     parser.add_argument("--lane", choices=LANES, help="how trials are executed (default: as the sweep says)")
-    parser.add_argument("--trials", type=_natural, metavar="N", help="heats for each level")
-    parser.add_argument("--epochs", type=_natural, metavar="N", help="epochs of every trial")
-    parser.add_argument("--seeds", type=_natural, metavar="N", help="finals for each level")
+    parser.add_argument("--trials", type=natural, metavar="N", help="heats for each level")
+    parser.add_argument("--epochs", type=natural, metavar="N", help="epochs of every trial")
+    parser.add_argument("--seeds", type=natural, metavar="N", help="finals for each level")
     parser.add_argument(
         "--budget",
         type=duration,
@@ -182,13 +175,6 @@ def duration(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is not a time above zero with its units; write 90s, 10m or 2h30m")
 
 
-class _Parser(argparse.ArgumentParser):
-    """Errors say where to read on."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; --help lists the options\n")
-
-
 def _quick(sweep: Sweep) -> Sweep:
     changes: dict[str, Any] = {"seeds": min(sweep.seeds, QUICK_SEEDS)}
     if isinstance(sweep.recipe.epochs, int) and sweep.recipe.epochs > QUICK_EPOCHS:
@@ -208,7 +194,8 @@ def _lasting(sweep: Sweep, epochs: int) -> Sweep:
     return replace(sweep, recipe=replace(sweep.recipe, epochs=epochs), early_stop=early_stop)
 
 
-def _natural(text: str) -> int:
+def natural(text: str) -> int:
+    """A whole number from 1. Raises argparse.ArgumentTypeError for anything else."""
     try:
         number = int(text)
     except ValueError:
@@ -216,32 +203,3 @@ def _natural(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return number
-
-
-def shipped() -> str:
-    """The tasks that come with the product, as ``--task`` takes them."""
-    from trainables import tasks
-
-    return ", ".join(f"{tasks.__name__}:{name}" for name in tasks.__all__)
-
-
-def _imported(place: str) -> Task:
-    module, colon, name = place.partition(":")
-    if not (module and colon and name):
-        raise QuestionError(f"--task {place}: write MODULE:NAME; {shipped()} come with the product")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        imported = importlib.import_module(module)
-    except Exception as error:  # whatever the user's module raises
-        raise QuestionError(
-            f"--task {place}: {type(error).__name__}: {error}; the module is looked for from {Path.cwd()}; "
-            f"{shipped()} come with the product"
-        ) from error
-    found = getattr(imported, name, None)
-    if not isinstance(found, Task):
-        what = f"{module} has no {name!r}" if found is None else f"{name} is a {type(found).__name__}, not a Task"
-        there = ", ".join(f"{module}:{task}" for task, value in vars(imported).items() if isinstance(value, Task))
-        ways = f"its tasks: {there}" if there else f"{module} holds no task; {shipped()} come with the product"
-        raise QuestionError(f"--task {place}: {what}; {ways}")
-    return found

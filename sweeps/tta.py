@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import math
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +22,7 @@ from sweeps import instrument
 from sweeps import options as command_line
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.spec import Sweep
-from sweeps.ensemble import SWEEP, absent, chosen
+from sweeps.finished import LEVEL, finished
 from trainables.views import Mirrored, Noisy, View, shifts
 
 if TYPE_CHECKING:
@@ -61,24 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace, rest: Sequence[str]) -> None:
-    from analysis.ledger import FolderError, read_ledger, read_question
-
     views = [view for text in own.view for view in _views(text, own.shape)]
-    folder = options.runs / sweep.name
-    if not (folder / SWEEP).exists():
-        raise QuestionError(absent(folder, sweep.name, shlex.join(["python", own.script, *rest])))
-    try:
-        question, records = read_question(folder), read_ledger(folder)
-    except FolderError as error:
-        raise QuestionError(str(error)) from error
+    there = finished(sweep, options, own, rest)
+    folder, level = there.folder, there.level
     from rich.console import Console
 
-    from analysis.finals import gather
-    from analysis.judge import judge
     from sweeps.engine import members
 
-    ranked = [level.label for level in judge(question, records).levels if level.n]
-    level = chosen({level.label: level for level in gather(question, records)}, ranked, own.level)
     finals = members.finals(sweep, folder, level)
     variants = compared(sweep, finals, views)
     said = sentence(sweep, level.label, variants)
@@ -344,8 +332,7 @@ def _own(text: str) -> list[View]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    level = "a compared level (default: the one that the verdict puts first)"
-    parser = instrument.parser("tta", __doc__, level=level)
+    parser = instrument.parser("tta", __doc__, level=LEVEL)
     parser.add_argument(
         "--view",
         action="append",

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from sweeps import options as command_line
 from sweeps.declared import declared, place
@@ -23,6 +23,7 @@ from sweeps.engine.errors import QuestionError
 from sweeps.engine.spec import Sweep
 from sweeps.winner_file import NAME, leading, score
 from trainables import ConflictError
+from trainables.asked import Parser
 
 if TYPE_CHECKING:
     from analysis.finals import Finals
@@ -262,15 +263,8 @@ def sentence(answered: Answered, stored: Stored, value: float, epoch: int, epoch
     )
 
 
-class _Parser(argparse.ArgumentParser):
-    """Errors say where to read on."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(WRONG, f"{self.prog}: {message}; --help lists the options\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m sweeps.winner",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -279,7 +273,9 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="a sweep's folder, such as runs/batch_size")
-    parser.add_argument("--epochs", type=_natural, metavar="N", help="the budget (default: the recipe's own)")
+    parser.add_argument(
+        "--epochs", type=command_line.natural, metavar="N", help="the budget (default: the recipe's own)"
+    )
     parser.add_argument(
         "--from",
         dest="begin",
@@ -298,12 +294,6 @@ def _parser() -> argparse.ArgumentParser:
         "--script", type=Path, metavar="FILE", help="the sweep's file (default: the one that it was run from)"
     )
     return parser
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -1,38 +1,41 @@
-"""The task that a command line names."""
+"""What command lines have in common: the task that one names, and errors that say where to read on."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import sys
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from trainables.errors import ConflictError
 from trainables.task import Task
 
+WRONG = 2
+"""The exit status of a command that asks for what there is not."""
 
-def asked_task(place: str | None = None, data: str | None = None) -> Task:
-    """The task at ``MODULE:NAME`` (None: the digits), which reads the file ``data`` where one is given.
 
-    Raises ConflictError, naming the option ``--task`` or ``--data`` and the way out, for what is no task or reads no file.
-    """
-    from trainables import tasks
+class Parser(argparse.ArgumentParser):
+    """Errors are one line that says where to read on."""
 
-    task = tasks.digits if place is None else _imported(place)
-    if data is None:
-        return task
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG, f"{self.prog}: {message}; --help lists the options\n")
+
+
+def reading(task: Task, data: str) -> Task:
+    """The task as it reads the file ``data``. Raises ConflictError for one that reads no file."""
     settings: Any = task.data
     if not is_dataclass(settings) or "path" not in [field.name for field in fields(settings)]:
         raise ConflictError(
             f"--data {data}",
             [
-                f"the data of task {task.name!r} is built in and reads no file; add --task trainables.tasks:table for a table, or "
-                "name a task of your own whose data has a field 'path'"
+                f"the data of task {task.name!r} is built in and reads no file; add --task trainables.tasks:table for a table "
+                "(CSV, Parquet, JSON lines, Arrow), or a task of your own whose data has a field 'path'"
             ],
         )
-    reading: Any = replace(settings, path=data)  # type: ignore[type-var]
-    return replace(task, data=reading, samples=None)
+    changed: Any = replace(settings, path=data)  # type: ignore[type-var]
+    return replace(task, data=changed, samples=None)
 
 
 def shipped() -> str:
@@ -42,7 +45,8 @@ def shipped() -> str:
     return ", ".join(f"{tasks.__name__}:{name}" for name in tasks.__all__)
 
 
-def _imported(place: str) -> Task:
+def imported(place: str) -> Task:
+    """The task at ``MODULE:NAME``. Raises ConflictError, naming the way out, where there is none."""
     option = f"--task {place}"
     module, _, name = place.partition(":")
     if not (module and name):

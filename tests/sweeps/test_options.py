@@ -11,7 +11,8 @@ import pytest
 from sweeps import ASHA, TPE, Random, Rivals, Search, each, options
 from sweeps.engine.errors import QuestionError
 from tests.sweeps.small import small
-from trainables import tasks
+from trainables import ConflictError, tasks
+from trainables.asked import shipped as shipped_tasks
 
 
 def read(*given: str) -> options.Options:
@@ -112,7 +113,7 @@ def test_an_unknown_task_names_those_that_there_are(tmp_path: Path, monkeypatch:
     (tmp_path / "of_mine.py").write_text("from trainables.tasks import digits as numerals\nother = 3\n")
     (tmp_path / "of_nobody.py").write_text("")
     shipped = "trainables.tasks:digits, trainables.tasks:table"
-    assert options.shipped() == shipped == ", ".join(f"trainables.tasks:{name}" for name in tasks.__all__)
+    assert shipped_tasks() == shipped == ", ".join(f"trainables.tasks:{name}" for name in tasks.__all__)
     for task, said in (
         ("digits", f"--task digits: write MODULE:NAME; {shipped} come with the product"),
         ("trainables.tasks:cifar", f"trainables.tasks has no 'cifar'; its tasks: {shipped}"),
@@ -121,7 +122,7 @@ def test_an_unknown_task_names_those_that_there_are(tmp_path: Path, monkeypatch:
         ("of_nobody:task", f"of_nobody has no 'task'; of_nobody holds no task; {shipped} come with the product"),
         ("of_none:task", f"{shipped} come with the product"),
     ):
-        with pytest.raises(QuestionError) as refused:
+        with pytest.raises(ConflictError) as refused:
             read("--task", task).question(small())
         assert said in str(refused.value)
     assert read("--task", "of_mine:numerals").question(small()).name == "small-digits"

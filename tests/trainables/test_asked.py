@@ -6,15 +6,14 @@ import pytest
 
 from tests.trainables.small import task
 from trainables import ConflictError
-from trainables.asked import asked_task, shipped
+from trainables.asked import imported, reading, shipped
 from trainables.tasks import digits
 from trainables.tasks.table import Table
 
 
-def test_it_is_the_digits_or_what_is_named() -> None:
-    assert asked_task() is digits
-    assert asked_task("tests.trainables.small:task") is task
-    read = asked_task("trainables.tasks:table", "flowers.csv")
+def test_it_is_what_is_named_and_reads_the_file_that_is_named() -> None:
+    assert imported("tests.trainables.small:task") is task
+    read = reading(imported("trainables.tasks:table"), "flowers.csv")
     assert read.data == Table(path="flowers.csv")
     assert shipped() == "trainables.tasks:digits, trainables.tasks:table"
 
@@ -37,6 +36,6 @@ def test_it_is_the_digits_or_what_is_named() -> None:
 )
 def test_what_is_wrong_is_said(place: str | None, data: str | None, said: str) -> None:
     with pytest.raises(ConflictError) as caught:
-        asked_task(place, data)
+        reading(digits if place is None else imported(place), data or "")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -17,9 +17,9 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from trainables.asked import asked_task, shipped
+from trainables.asked import Parser, imported, reading, shipped
 from trainables.errors import ConflictError
 from trainables.validation.every_epoch import EveryEpoch
 from trainables.validation.int8 import Int8
@@ -56,9 +56,12 @@ def main(arguments: Sequence[str]) -> int:
     """Print the table, or one JSON object; the exit status comes back: 2 for a wrong question, 3 when interrupted."""
     options = _options(arguments)
     try:
+        from trainables.tasks import digits
         from trainables.validation.compare import compared
 
-        task = asked_task(options.task, options.data)
+        task = imported(options.task) if options.task is not None else digits
+        if options.data is not None:
+            task = reading(task, options.data)
         comparison = compared(task, _recipe(options), usual(), device=_device(options.device))
     except ConflictError as error:
         print(f"python -m trainables.validation: {error}", file=sys.stderr)
@@ -149,15 +152,8 @@ def _device(name: str) -> torch.device:
     return device
 
 
-class _Parser(argparse.ArgumentParser):
-    """Errors say where to read on."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; --help lists the options\n")
-
-
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m trainables.validation",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
