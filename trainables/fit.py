@@ -20,7 +20,7 @@ from trainables.losses import mean
 from trainables.micro_batch import Auto
 from trainables.run import Run
 from trainables.telemetry import Meter, costs
-from trainables.validation.passes import evaluated, looked, validated
+from trainables.validation.passes import evaluated, looked, prepared, validated
 from trainables.world import World
 
 if TYPE_CHECKING:
@@ -69,13 +69,17 @@ def fit(
         run.load(state)
     meter = Meter(run.device)
     if recipe.compile is not None:
-        with meter.phase("compile"), _arithmetic(recipe):
+        with meter.phase("compile"), arithmetic(recipe):
             warm(run)
+    if run.epoch < recipe.epochs:
+        with meter.phase("validate"), arithmetic(recipe):
+            prepared(run)
     while run.epoch < recipe.epochs:
         run.begin_epoch()
-        with meter.phase("train"), _arithmetic(recipe), run.drawing():
+        run.tally.energy = meter.joules
+        with meter.phase("train"), arithmetic(recipe), run.drawing():
             trained = _train(run, through, meter)
-        with meter.phase("validate"), _arithmetic(recipe):
+        with meter.phase("validate"), arithmetic(recipe):
             metrics = {**trained, **validated(run)}
             improved = run.improves(metrics)
             if improved:
@@ -95,7 +99,7 @@ def fit(
 
 
 @contextmanager
-def _arithmetic(recipe: Recipe) -> Iterator[None]:
+def arithmetic(recipe: Recipe) -> Iterator[None]:
     """The process's switches as the recipe wants them."""
     with recipe.precision.arithmetic(), deterministic(wanted=recipe.deterministic):
         yield

@@ -28,7 +28,7 @@ class EMA:
 
     def build(self, module: nn.Module) -> Averaged:
         """The average, starting at the module's weights."""
-        return _Exponential(self, module)
+        return Exponential(self, module)
 
     def conflicts(self) -> Iterator[str]:
         """What is wrong with the settings."""
@@ -37,7 +37,9 @@ class EMA:
 
 
 @final
-class _Exponential:
+class Exponential:
+    """The average of one module; ``updates`` counts the steps."""
+
     def __init__(self, settings: EMA, module: nn.Module) -> None:
         self.settings = settings
         self.module = copy.deepcopy(module).requires_grad_(False)
@@ -45,20 +47,24 @@ class _Exponential:
         self._tensors = Pairs.of(self.module, module)
 
     def update(self) -> None:
+        """Go one step towards the module."""
         self.updates += 1
-        self._tensors.approach(1 - self._decay())
+        self._tensors.approach(1 - self.decay())
 
     def epoch_ended(self, epoch: int, epochs: int, batches: Callable[[], Iterator[tuple[Tensor, ...]]]) -> None:
-        pass  # the statistics of BatchNorm are averaged like the weights
+        """Nothing to do: the statistics of BatchNorm are averaged like the weights."""
 
-    def _decay(self) -> float:
+    def decay(self) -> float:
+        """The decay of the update that was counted last."""
         if not self.settings.warmup:
             return self.settings.decay if self.updates > 1 else 0.0
         return min(self.settings.decay, (1 + self.updates) / (10 + self.updates))
 
     def state(self) -> dict[str, Any]:
+        """All that a resumed run needs."""
         return {"updates": self.updates, "module": self.module.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
         self.updates = state["updates"]
         self.module.load_state_dict(state["module"])

@@ -44,22 +44,22 @@ class _Mean:
         self.module = copy.deepcopy(module).requires_grad_(False)
         self.averaged = 0
         self._source = module
-        self._weights = Pairs.between(self.module.parameters(), module.parameters())
-        self._buffers = Pairs.between(self.module.buffers(), module.buffers())
 
     def update(self) -> None:
         pass  # steps within an epoch do not count
 
     def epoch_ended(self, epoch: int, epochs: int, batches: Callable[[], Iterator[tuple[Tensor, ...]]]) -> None:
-        self._buffers.copy()
+        # Made anew, since a module's tensors may have moved; once an epoch that costs nothing.
+        weights = Pairs.between(self.module.parameters(), self._source.parameters())
+        Pairs.between(self.module.buffers(), self._source.buffers()).copy()
         if epoch <= epochs - self.settings.epochs:
-            self._weights.copy()
+            weights.copy()
             self.averaged = 0  # the run may have been made longer since it was last at its end
             return
         if self.averaged:
-            self._weights.approach(1 / (self.averaged + 1))
+            weights.approach(1 / (self.averaged + 1))
         else:
-            self._weights.copy()
+            weights.copy()
         self.averaged += 1
         batch_norm.refresh(self.module, batch_norm.learning(self.module, self._source), batches)
 

@@ -29,7 +29,7 @@ def training(run: Run, size: int, skip: int = 0, *, whole: bool = False) -> Iter
     train: Set = run.splits.train
     ahead = run.recipe.prefetch
     if resident(train):
-        batches = picked(train, size, beyond(_order(run), skip * size))
+        batches = picked(train, size, beyond(order_of(run), skip * size))
         on_device = train[0].device.type == "cuda"
         return batches if ahead is None or on_device else prefetched(batches, ahead.depth)
     found = (
@@ -45,7 +45,7 @@ def looked_at(samples: Set, size: int, world: World, device: torch.device, dtype
     return arriving(samples.in_order(*world.span(samples.samples), size), device, dtype)
 
 
-def _order(run: Run) -> Tensor | Iterable[Tensor]:
+def order_of(run: Run) -> Tensor | Iterable[Tensor]:
     """The numbers of this epoch's samples, at once or in blocks."""
     sampling = run.recipe.sampling
     return run.order() if sampling is None else sampling.blocks(run.splits.train, run.seeds.order, run.epoch)
@@ -54,7 +54,7 @@ def _order(run: Run) -> Tensor | Iterable[Tensor]:
 def _taken(run: Run, train: Indexed, size: int, skip: int) -> Iterator[Tensors]:
     """Look-ups by number, some of them ahead."""
     gpu, ahead = run.device.type == "cuda", run.recipe.prefetch
-    asked = regrouped(beyond(_order(run), skip * size), size)
+    asked = regrouped(beyond(order_of(run), skip * size), size)
 
     def take(rows: Tensor) -> Tensors:
         return pinned(train.take(rows)) if gpu and ahead is not None else train.take(rows)

@@ -52,9 +52,16 @@ class CrossEntropy:
                 f"CrossEntropy class_weights has {len(table)} weights for {output.shape[1]} outputs; give one a class"
             )
         ignored = NO_CLASS if self.ignore is None else self.ignore
-        return functional.cross_entropy(
-            output, target, weight=table, ignore_index=ignored, reduction=reduction, label_smoothing=self.smoothing
-        )
+
+        def smoothed(share: float) -> Tensor:
+            return functional.cross_entropy(
+                output, target, weight=table, ignore_index=ignored, reduction=reduction, label_smoothing=share
+            )
+
+        if isinstance(self.smoothing, float | int):
+            return smoothed(self.smoothing)
+        sharp = smoothed(0.0)  # linear in the share, of which each member of a pack has its own
+        return sharp + self.smoothing * (smoothed(1.0) - sharp)
 
     def each(self, target: Tensor) -> float | None:
         """The number of a sample's positions, unless classes weigh differently or are ignored."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def validated(run: Run) -> Mapping[str, float]:
     """What the recipe's policy asks for at an epoch's end: a full pass, or what it measures instead, named so."""
     if run.average is not None:
-        run.average.epoch_ended(run.epoch, run.plan.epochs, lambda: _inputs(run))
+        run.average.epoch_ended(run.epoch, run.plan.epochs, lambda: inputs(run))
     policy = run.recipe.validation
     if due(policy, run.epoch, run.plan.epochs, run.history, run.task.goal):
         full = full_pass(run)
@@ -121,7 +121,7 @@ def look(run: Run) -> dict[str, float]:
     return {**where, **{f"{name}{ending}": value for name, value in values.items()}}
 
 
-def _inputs(run: Run) -> Iterator[tuple[Tensor, ...]]:
+def inputs(run: Run) -> Iterator[tuple[Tensor, ...]]:
     """The training inputs in this epoch's order; as they lie they may be sorted by class."""
-    for *inputs, _ in feed.training(run, run.evaluation_batch, whole=True):
-        yield tuple(inputs)
+    for *given, _ in feed.training(run, run.evaluation_batch, whole=True):
+        yield tuple(given)

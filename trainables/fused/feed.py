@@ -1,0 +1,66 @@
+"""Batches for all members of a pack: each in its own order, from its own split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from trainables.batches import BLOCK
+from trainables.data.feed import order_of
+
+if TYPE_CHECKING:
+    from trainables.run import Run
+    from trainables.task import Tensors
+
+
+class Feed:
+    """The training sets of several runs, those that are the same tensors held once."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        sets = [run.splits.train for run in runs]
+        distinct: dict[tuple[int, ...], Tensors] = {}
+        for tensors in sets:
+            distinct.setdefault(_place(tensors), tensors)
+        starts: dict[tuple[int, ...], int] = {}
+        begin = 0
+        for place, tensors in distinct.items():
+            starts[place] = begin
+            begin += len(tensors[-1])
+        self._starts = [starts[_place(tensors)] for tensors in sets]
+        only = next(iter(distinct.values()))
+        joined = zip(*distinct.values(), strict=True)
+        self._tensors = only if len(distinct) == 1 else tuple(torch.cat(parts) for parts in joined)
+
+    def batches(self, runs: Sequence[Run], size: int) -> Iterator[Tensors]:
+        """An epoch of every run in batches of ``size`` of each, [K, B, ...]; the last holds what is left over.
+
+        The same samples in the same order as each run alone would have.
+        """
+        orders = torch.stack([_whole(run) + start for run, start in zip(runs, self._starts, strict=True)])
+        members, samples = orders.shape
+        steps = max(1, BLOCK // (size * members))
+        full = samples // size
+        for begin in range(0, full, steps):
+            count = min(steps, full - begin)
+            chosen = orders[:, begin * size : (begin + count) * size].reshape(members, count, size).transpose(0, 1)
+            yield from zip(*self._gathered(chosen), strict=True)
+        if samples % size:
+            yield self._gathered(orders[:, full * size :])
+
+    def _gathered(self, chosen: Tensor) -> Tensors:
+        """The samples with these numbers, [...] -> [..., ...]."""
+        rows = chosen.reshape(-1).to(self._tensors[0].device)
+        return tuple(tensor.index_select(0, rows).view(*chosen.shape, *tensor.shape[1:]) for tensor in self._tensors)
+
+
+def _whole(run: Run) -> Tensor:
+    order = order_of(run)
+    return order if isinstance(order, Tensor) else torch.cat(list(order))
+
+
+def _place(tensors: Tensors) -> tuple[int, ...]:
+    """Where a set lies in memory."""
+    return tuple(tensor.data_ptr() for tensor in tensors)
