@@ -53,13 +53,18 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """What a trial used up, over all its attempts; what is unknown is None, never 0."""
+    """What a trial used up, over all its attempts; what is unknown is None, never 0.
+
+    Of trials that were trained at once it is an even share of what they used together; ``shared`` says among how many, in the last
+    epoch.
+    """
 
     seconds: float | None = None
     cpu_seconds: float | None = None
     gpu_seconds: float | None = None
     joules: float | None = None
     peak_bytes: int | None = None
+    shared: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

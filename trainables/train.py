@@ -91,7 +91,7 @@ def train(
     world = world or World()
     begun = world.told(_begun(folder, course) if world.first else Found())
     history: Sequence[Mapping[str, Any]] = begun.state["history"] if begun.state is not None else ()
-    ending = _ended(task, recipe, course, history)
+    ending = ending_of(task, recipe, course, history)
     keeper = Keeper(folder, keep, begun, writes=world.first)
     within = StepLog((log_into or folder) / STEPS, log_every).through if log_every is not None else unchanged
     timed = _timed(profile, trace, device, keep, world)
@@ -113,7 +113,7 @@ def train(
                 if ending is not None:
                     break
             else:
-                ending = _ended(task, recipe, course, history)
+                ending = ending_of(task, recipe, course, history)
     kind, reason = ending or (Ending.COMPLETED, None)
     best = best_epoch(history, task.goal)
     profiled = timed.profiled(world)
@@ -166,7 +166,7 @@ def _judged(epoch: Epoch, report: Report) -> tuple[Ending, str | None] | None:
     return None
 
 
-def _ended(
+def ending_of(
     task: Task, recipe: Recipe, course: Course, history: Sequence[Mapping[str, Any]]
 ) -> tuple[Ending, str | None] | None:
     """The ending that a history already holds, or None when there is more to train."""

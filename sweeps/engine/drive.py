@@ -19,6 +19,9 @@ from sweeps.engine.race import Follower, Race, tidy
 from sweeps.engine.spec import Sweep
 from sweeps.engine.trial import Runner
 
+PACK = 32
+"""Members of a pack."""
+
 
 def finished(sweep: Sweep, known: Sequence[TrialRecord]) -> bool:
     """True when the ledger holds all that the sweep asks for, so that nothing need be started."""
@@ -92,6 +95,10 @@ def _run(lane: str, race: Race, runner: Runner, concurrency: int, folder: Path) 
     with nodes.scratch(folder) as scratch:
         if lane == "solo":
             solo.run(race, runner, resources=resources, concurrency=concurrency, scratch=scratch)
+        elif lane == "fused":
+            from sweeps.engine.lanes import fused
+
+            fused.run(race, runner, resources=resources, concurrency=concurrency, scratch=scratch, size=PACK)
         elif lane == "crew":
             from sweeps.engine.lanes import crew
 

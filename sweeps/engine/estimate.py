@@ -20,7 +20,7 @@ from trainables.describe import Scalar
 START_SECONDS = 15.0
 """Starting Ray, its workers and the libraries in them, and writing the report: 10 to 20 s on two cores."""
 
-TRIAL_SECONDS = {"local": 0.05, "solo": 0.15, "crew": 0.5, "gang": 12.0}
+TRIAL_SECONDS = {"local": 0.05, "solo": 0.15, "fused": 0.03, "crew": 0.5, "gang": 12.0}
 """Handing over a trial, loading its data, building its model; a gang also starts its workers, 8 to 20 s on two cores."""
 
 GROUP_SECONDS = 17.0

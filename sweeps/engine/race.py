@@ -51,6 +51,7 @@ class _Entry:
     deaths: int = 0
     node: str | None = None
     hardware: str | None = None
+    lane: str | None = None
 
 
 class Race:
@@ -123,6 +124,7 @@ class Race:
             return True
         entry.node = message.get("node", entry.node)
         entry.hardware = message.get("hardware", entry.hardware)
+        entry.lane = message.get("lane", entry.lane)
         for row in message["rows"]:
             self._take(entry, row)
         if "status" in message:
@@ -219,8 +221,9 @@ class Race:
                 gpu_seconds=last.get("gpu_seconds"),
                 joules=last.get("joules"),
                 peak_bytes=last.get("peak_bytes"),
+                shared=last.get("shared"),
             ),
-            lane=self.lane,
+            lane=(entry.lane if entry is not None else None) or self.lane,
             hardware=(entry.hardware if entry is not None else None) or self._machine.hardware,
             versions=self._machine.versions,
             source=self._machine.source,

@@ -30,7 +30,7 @@ SEARCH = "search"
 SHARE = 0.0001
 """The smallest part of a GPU that can be asked for."""
 
-LANES = ("auto", "local", "solo", "crew", "gang")
+LANES = ("auto", "local", "solo", "fused", "crew", "gang")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -256,7 +256,7 @@ class Sweep:
         if len(whole) < len(counts):
             wrong = next(count for count in counts if count not in whole or isinstance(count, bool))
             yield f"resources.workers {wrong!r} must be a whole number from 1; 1 trains in one process"
-        elif max(whole) > 1 and self.lane in ("local", "solo"):
+        elif max(whole) > 1 and self.lane in ("local", "solo", "fused"):
             yield (
                 f"lane {self.lane} runs a trial in one process, resources.workers asks for {max(whole)}; "
                 "take lane crew or gang, or one worker"

@@ -81,7 +81,7 @@ class Runner:
         def report(rows: Sequence[Mapping[str, Any]]) -> bool:
             nonlocal sent, history
             history = rows
-            fresh, sent = _own(job, rows, sent, shared=self._shared), max(sent, len(rows))
+            fresh, sent = own_rows(job, rows, sent, shared=self._shared), max(sent, len(rows))
             # While what its parent had trained is trained anew, there is nothing to tell, and nothing to be stopped for.
             return tell({"rows": fresh, "node": node}) if fresh else False
 
@@ -96,7 +96,7 @@ class Runner:
                     folder=self.folder / job.id,
                     report=report,
                     splits=splits,
-                    device=device or self._device(),
+                    device=device or self.device(),
                     world=world,
                     course=self._course(job),
                     keep=self.sweep.keep,
@@ -112,12 +112,12 @@ class Runner:
             status, reason, error = Status(trained.ending.value), trained.reason, None
             history = trained.history
         except Exception as raised:
-            status, reason, error = _failure(raised)
+            status, reason, error = failure(raised)
             hopeless = isinstance(raised, ConflictError)  # the same settings conflict again
         return {
-            "rows": _own(job, history, sent, shared=self._shared),
+            "rows": own_rows(job, history, sent, shared=self._shared),
             "node": node,
-            "hardware": hardware(device or self._device()),
+            "hardware": hardware(device or self.device()),
             "status": status.value,
             "reason": reason,
             "error": error,
@@ -146,13 +146,16 @@ class Runner:
             self.splits = (seeds.split, self.sweep.task.load(seeds.split))
         return self.splits[1]
 
-    def _device(self) -> torch.device:
+    def device(self) -> torch.device:
+        """Where trials of one worker are trained."""
         import torch
 
         return torch.device("cuda" if self.sweep.resources.gpus != 0 and torch.cuda.is_available() else "cpu")
 
 
-def _own(job: Job, history: Sequence[Mapping[str, Any]], sent: int, *, shared: bool = False) -> list[Mapping[str, Any]]:
+def own_rows(
+    job: Job, history: Sequence[Mapping[str, Any]], sent: int, *, shared: bool = False
+) -> list[Mapping[str, Any]]:
     """The rows that are new, sums counted from where the job begins: what its parent did and used is the parent's."""
     rows = list(history[sent:])
     if rows and job.begins:
@@ -172,7 +175,7 @@ def tried(last: Message, attempts: int) -> Message:
     return {**last, "reason": "; ".join(filter(None, [last["reason"], "went on after an exception"]))}
 
 
-def _failure(raised: Exception) -> tuple[Status, str, str]:
+def failure(raised: Exception) -> tuple[Status, str, str]:
     """How an exception is recorded: the status, one line, and the traceback."""
     import torch
 

@@ -18,7 +18,7 @@ from sweeps.engine.capacity import FIXED, Growth
 from sweeps.engine.cluster import Scene
 from sweeps.engine.diagnosis import SHOWN, hopeless, reasons
 
-PROCESSES = {"solo": "ImplicitFunc", "gang": "RayTrainWorker", "crew": "RayTrainWorker"}
+PROCESSES = {"solo": "ImplicitFunc", "fused": "ImplicitFunc", "gang": "RayTrainWorker", "crew": "RayTrainWorker"}
 """The class that Ray runs in the processes that train, by lane."""
 
 INTERRUPTED = 3

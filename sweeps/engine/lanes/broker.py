@@ -62,7 +62,7 @@ class Broker:
         self._works: dict[str, _Work] = {}
         self._waiting: deque[str] = deque()
         self._crews: dict[str, _Crew] = {}
-        self._verdicts: dict[str, dict[int, bool]] = {}
+        self._verdicts: dict[str, dict[int, Any]] = {}
         self._meetings: dict[str, dict[int, Mapping[str, Any] | None]] = {}
         self._closed = False
         self._changed = asyncio.Condition()
@@ -105,9 +105,9 @@ class Broker:
 
     # What the driver calls.
 
-    async def judged(self, job_id: str, epoch: int, stop: bool) -> None:
-        """The word on an epoch."""
-        self._verdicts.setdefault(job_id, {})[epoch] = stop
+    async def judged(self, name: str, number: int, word: Any) -> None:
+        """The word on an epoch of a job, or on a message of a pack: whether to stop, or who is to."""
+        self._verdicts.setdefault(name, {})[number] = word
         await self._tell_all()
 
     async def census(self) -> tuple[int, int, list[str]]:
@@ -180,8 +180,11 @@ class Broker:
         work.messages.append(message)
         await self._tell_all()
 
-    async def verdict(self, job_id: str, epoch: int) -> bool:
-        """The driver's word on an epoch: True stops the job. Without one in ``VERDICT_SECONDS`` it goes on."""
+    async def verdict(self, job_id: str, epoch: int) -> Any:
+        """The driver's word on an epoch: True stops the job; of a pack's message, who is to stop.
+
+        Without one in ``VERDICT_SECONDS`` all go on.
+        """
 
         def withdrawn() -> bool:
             work = self._works.get(job_id)

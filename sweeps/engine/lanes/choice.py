@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 MEANINGS = {
     "solo": "workers that are kept, each trains one trial after the other",
+    "fused": "workers that are kept, each trains packs of trials at once",
     "crew": "groups of workers that are kept, each group trains one trial after the other",
     "gang": "a group of workers of its own for every trial",
     "local": "one trial after the other in this process, without Ray",

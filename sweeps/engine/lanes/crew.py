@@ -31,8 +31,9 @@ def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, s
     workers = runner.sweep.workers
 
     def trial(config: Mapping[str, Any]) -> None:
-        job = Job.from_json(config["job"])
-        while not _followed(broker, job, config["job"], workers(job.point)):
+        text = config["jobs"][0]
+        job = Job.from_json(text)
+        while not _followed(broker, job, text, workers(job.point)):
             pass  # the broker was started again and knows nothing of the job
 
     crews = _Crews(race, runner, broker, resources=resources, most=concurrency, scratch=scratch)

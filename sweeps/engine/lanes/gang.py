@@ -29,13 +29,13 @@ def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, s
         serve(runner, broker, **config)
 
     def trial(config: Mapping[str, Any]) -> None:
-        workers = runner.sweep.workers(Job.from_json(config["job"]).point)
+        workers = runner.sweep.workers(Job.from_json(config["jobs"][0]).point)
         said = ""
         for deaths in range(RESTARTS + 1):
             name = f"gang-{uuid.uuid4().hex[:12]}"
             trainer = TorchTrainer(
                 work,
-                train_loop_config={"text": config["job"], "name": name, "deaths": deaths},
+                train_loop_config={"text": config["jobs"][0], "name": name, "deaths": deaths},
                 scaling_config=scaling(resources, workers),
                 run_config=ray.train.RunConfig(name=name, storage_path=str(scratch), callbacks=[TuneReportCallback()]),
             )

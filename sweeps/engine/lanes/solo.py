@@ -31,7 +31,7 @@ def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, s
             tune.report({"message": json.dumps(message)})
             return False
 
-        runner(Job.from_json(config["job"]), tell)
+        runner(Job.from_json(config["jobs"][0]), tell)
 
     tuned(race, trial, wanted=capacity.bundle(resources), concurrency=concurrency, scratch=scratch)
 

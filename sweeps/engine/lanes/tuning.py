@@ -16,6 +16,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from sweeps.engine.job import Job
 from sweeps.engine.lanes.broker import Broker
 from sweeps.engine.race import Race
 from sweeps.engine.spec import Resources
@@ -29,8 +30,11 @@ PATIENCE_SECONDS = 600
 Tune's own two seconds are too short on a busy machine; the trial that the actor was to run next is then lost without a word.
 """
 
-Judged = Callable[[str, int, bool], None]
-"""Carries the word on an epoch of a job to workers that wait for it."""
+Judged = Callable[[str, int, Any], None]
+"""Carries the word on an epoch of a job, or on a message of a pack, to workers that wait for it."""
+
+Deal = Callable[[], list[Job]]
+"""The jobs of the next trial of Tune's; none when there are none now."""
 
 
 def tuned(
@@ -41,9 +45,12 @@ def tuned(
     concurrency: int,
     scratch: Path,
     reuse: bool = True,
+    deal: Deal | None = None,
     judged: Judged | None = None,
 ) -> None:
     """Run the race as one Tuner run; a trial takes ``wanted`` of Ray, and Tune's own files lie in ``scratch``.
+
+    A trial of Tune's is one job, or as many as ``deal`` hands out, which ``config["jobs"]`` holds as text.
 
     Raises what went wrong in the driver, and RuntimeError when Tune ended before the race did.
     """
@@ -52,7 +59,7 @@ def tuned(
         os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", str(PATIENCE_SECONDS))
         trainable(config)
 
-    dealer = Dealer(race, concurrency)
+    dealer = Dealer(race, concurrency, deal)
     tuner = tune.Tuner(
         tune.with_resources(patient, dict(wanted)),
         tune_config=tune.TuneConfig(
@@ -92,8 +99,8 @@ def brokered() -> tuple[Any, Judged]:
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
     broker = ray.remote(**options)(Broker).remote()
 
-    def judged(job_id: str, epoch: int, stop: bool) -> None:
-        broker.judged.remote(job_id, epoch, stop)
+    def judged(name: str, number: int, word: Any) -> None:
+        broker.judged.remote(name, number, word)
 
     return broker, judged
 
@@ -108,23 +115,27 @@ def _kept(race: Race) -> Iterator[None]:
 
 
 class Dealer(Searcher):  # type: ignore[misc]
-    """Suggests the next job of the race while fewer than ``most`` are under way.
+    """Suggests the next jobs of the race while fewer than ``most`` trials are under way.
 
     Its own bookkeeping is the ledger's, so Tune's snapshots hold nothing.
     """
 
-    def __init__(self, race: Race, most: int) -> None:
+    def __init__(self, race: Race, most: int, deal: Deal | None = None) -> None:
         super().__init__(metric="message", mode="max")
-        self._race, self._most = race, most
-        self._jobs: dict[str, str] = {}
+        self._race, self._most, self._deal = race, most, deal or self._one
+        self._jobs: dict[str, list[str]] = {}
         self._trials: dict[str, Any] = {}
 
     def added(self, trial: Any) -> None:
         """A trial as Tune has it, once it was suggested."""
         self._trials[trial.trial_id] = trial
 
-    def suggest(self, trial_id: str) -> dict[str, str] | str | None:
-        """A job as text; None to be asked again later; FINISHED when all is done."""
+    def _one(self) -> list[Job]:
+        job = self._race.next()
+        return [job] if job is not None else []
+
+    def suggest(self, trial_id: str) -> dict[str, list[str]] | str | None:
+        """Jobs as text; None to be asked again later; FINISHED when all is done."""
         # Tune tells nobody of a trial whose actor could not be handed over; it would be waited for in vain.
         for lost in [name for name, trial in self._trials.items() if trial.status == "ERROR"]:
             self.on_trial_complete(lost, error=True)
@@ -132,10 +143,10 @@ class Dealer(Searcher):  # type: ignore[misc]
             return str(Searcher.FINISHED)
         if len(self._jobs) >= self._most:
             return None
-        job = self._race.next()
-        if job is not None:
-            self._jobs[trial_id] = job.id
-            return {"job": job.to_json()}
+        jobs = self._deal()
+        if jobs:
+            self._jobs[trial_id] = [job.id for job in jobs]
+            return {"jobs": [job.to_json() for job in jobs]}
         return str(Searcher.FINISHED) if self._race.done else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:  # noqa: ARG002
@@ -145,14 +156,15 @@ class Dealer(Searcher):  # type: ignore[misc]
         running, not one whose actor died in being handed over, so restarting is the race's.
         """
         self._trials.pop(trial_id, None)
-        job = self._jobs.pop(trial_id, None)  # Tune tells some ends twice
-        if job is None or self._race.fault is not None:
+        jobs = self._jobs.pop(trial_id, ())  # Tune tells some ends twice
+        if self._race.fault is not None:
             return
         with _kept(self._race):
-            if error:
-                self._race.died(job)
-            else:
-                self._race.stopped(job)
+            for job in jobs:
+                if error:
+                    self._race.died(job)
+                else:
+                    self._race.stopped(job)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Results are the scheduler's, which sees all of them."""
@@ -195,13 +207,26 @@ class Marshal(TrialScheduler):  # type: ignore[misc]
             return str(TrialScheduler.STOP)
         if self._race.fault is None:
             with _kept(self._race):
-                job, message = json.loads(trial.config["job"])["id"], json.loads(result["message"])
-                stop = self._race.told(job, message)
-                if self._judged is not None and message.get("waits"):
-                    self._judged(job, message["rows"][-1]["epoch"], stop)
+                message = json.loads(result["message"])
+                stop = self._pack(message) if "said" in message else self._single(trial, message)
                 if not stop or self._judged is not None:
                     return str(TrialScheduler.CONTINUE)
         return str(TrialScheduler.STOP)
+
+    def _single(self, trial: Any, message: Mapping[str, Any]) -> bool:
+        """Of one job."""
+        job = json.loads(trial.config["jobs"][0])["id"]
+        stop = self._race.told(job, message)
+        if self._judged is not None and message.get("waits"):
+            self._judged(job, message["rows"][-1]["epoch"], stop)
+        return stop
+
+    def _pack(self, message: Mapping[str, Any]) -> bool:
+        """Of several, which go on without those that are to stop."""
+        stopped = [job for job, said in message["said"].items() if self._race.told(job, said)]
+        if self._judged is not None and "pack" in message:
+            self._judged(message["pack"], message["number"], stopped)
+        return False
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -216,7 +241,7 @@ class Marshal(TrialScheduler):  # type: ignore[misc]
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The trial that waits and was dealt first; only live trials are looked at, so that a long sweep costs no more a trial."""
         waiting = [trial for trial in tune_controller.get_live_trials() if trial.status == "PENDING"]
-        return min(waiting, key=lambda trial: json.loads(trial.config["job"])["number"], default=None)
+        return min(waiting, key=lambda trial: json.loads(trial.config["jobs"][0])["number"], default=None)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         """Known to the race already, not to the dealer, who suggested it before it was there."""

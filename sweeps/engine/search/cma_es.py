@@ -36,6 +36,7 @@ class CMAES:
     startup: int = 4
 
     completed_only: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
 
     def heats(self, domain: Domain, known: Sequence[Mapping[str, Scalar]]) -> int:  # noqa: ARG002
         """As many as asked."""

@@ -33,6 +33,7 @@ class Grid:
     trials: int = LARGEST
 
     completed_only: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
 
     def heats(self, domain: Domain, known: Sequence[Mapping[str, Scalar]]) -> int:
         """The size of the grid, at most ``trials``; points that are known but do not lie on it come on top."""

@@ -21,6 +21,7 @@ class Random:
     trials: int = 16
 
     completed_only: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
 
     def heats(self, domain: Domain, known: Sequence[Mapping[str, Scalar]]) -> int:  # noqa: ARG002
         """As many as asked."""

@@ -23,6 +23,11 @@ class Search(Protocol):
         """True when the sampler looks at completed heats alone, so that a stopped one must be told as such to count."""
         ...
 
+    @property
+    def learns(self) -> bool:
+        """True when where it looks next depends on what was found before."""
+        ...
+
     def heats(self, domain: Domain, known: Sequence[Mapping[str, Scalar]]) -> int:
         """Heats that a level gets in all, those at the points ``known`` already among them."""
         ...

@@ -27,6 +27,7 @@ class Sobol:
     trials: int = 16
 
     completed_only: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
 
     def heats(self, domain: Domain, known: Sequence[Mapping[str, Scalar]]) -> int:  # noqa: ARG002
         """As many as asked."""

@@ -28,6 +28,7 @@ class TPE:
     startup: int = 5
 
     completed_only: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
 
     def heats(self, domain: Domain, known: Sequence[Mapping[str, Scalar]]) -> int:  # noqa: ARG002
         """As many as asked."""

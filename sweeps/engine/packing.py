@@ -1,0 +1,100 @@
+"""Which jobs are trained together."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from analysis.records import Stage
+from sweeps.engine.job import Job
+from sweeps.engine.search import PBT
+from trainables.fused.structure import structure, unfit
+
+if TYPE_CHECKING:
+    from sweeps.engine.race import Race
+    from sweeps.engine.spec import Sweep
+
+LEAST = 4
+"""Fewer members than these make no pack: they train faster one by one."""
+
+LEARNING_SHARE = 4
+"""A search that learns from its heats gets them in so many rounds at least."""
+
+
+class Packer:
+    """Takes jobs from the race and deals them out in packs of up to ``size`` that have one structure, as even as they come.
+
+    A job that cannot be trained with others is a pack of its own. Enough is taken at once for ``lanes`` packs, so that all who work
+    are given as much.
+    """
+
+    def __init__(self, race: Race, *, size: int, lanes: int) -> None:
+        self._race, self._size, self._lanes = race, size, lanes
+        self._ready: deque[list[Job]] = deque()
+
+    def next(self) -> list[Job]:
+        """The next pack; empty when there is none now."""
+        if not self._ready:
+            self._take()
+        return self._ready.popleft() if self._ready else []
+
+    def _take(self) -> None:
+        """Draw jobs until one structure has enough of them for all lanes, or there are no more."""
+        found: dict[Any, list[Job]] = {}
+        while (job := self._race.next()) is not None:
+            alike = self._alike(job)
+            if alike is None:
+                self._ready.append([job])
+                continue
+            jobs = found.setdefault(alike, [])
+            jobs.append(job)
+            if len(jobs) >= self._most(job) * self._lanes:
+                break
+        for jobs in found.values():
+            self._ready.extend(parted(jobs, self._most(jobs[0]), self._lanes))
+
+    def _alike(self, job: Job) -> Any:
+        """What the jobs of one pack have in common; None for one that is trained alone."""
+        sweep = self._race.sweep
+        recipe = sweep.resolved(job.point, job.seeds)
+        if job.earlier or job.until is not None or next(unfit(recipe), None) is not None or _watched(sweep):
+            return None
+        return job.stage, structure(sweep.task, recipe)
+
+    def _most(self, job: Job) -> int:
+        """Members of a pack: fewer for heats of a search that learns, which must hear of some before it asks for others."""
+        sweep = self._race.sweep
+        search = sweep.search_of(job.level)
+        if job.stage is not Stage.HEAT or search is None or isinstance(search, PBT) or not search.learns:
+            return self._size
+        return min(self._size, max(LEAST, sweep.heats(job.level) // LEARNING_SHARE))
+
+
+def parted(jobs: Sequence[Job], most: int, lanes: int) -> list[list[Job]]:
+    """Packs of at most ``most`` jobs and as many as there are lanes, if that leaves each enough members; of even sizes."""
+    count = max(math.ceil(len(jobs) / most), min(lanes, len(jobs) // LEAST), 1)
+    least, larger = divmod(len(jobs), count)
+    packs, begin = [], 0
+    for number in range(count):
+        end = begin + least + (number < larger)
+        packs.append(list(jobs[begin:end]))
+        begin = end
+    return packs
+
+
+def _watched(sweep: Sweep) -> bool:
+    """Whether the sweep wants of each trial what only a trial alone can give."""
+    return sweep.profile is not None or sweep.log_every is not None or sweep.keep != type(sweep.keep)()
+
+
+def why_alone(sweep: Sweep) -> list[str]:
+    """Why trials of this sweep are not fused, a sentence for each reason; nothing where all are."""
+    found: dict[str, None] = {}
+    if _watched(sweep):
+        found["profile, log_every and keep ask for what only a trial alone can give"] = None
+    for level in sweep.levels():
+        for end in range(sweep.ends):
+            found |= dict.fromkeys(unfit(sweep.corner(level, end)))
+    return list(found)

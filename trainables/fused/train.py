@@ -1,0 +1,123 @@
+"""Whole runs, several at once, from start or from where they were: what ``train`` is for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from trainables.checkpoints import found, tidied
+from trainables.checkpoints.files import made
+from trainables.checkpoints.needed import needed
+from trainables.course import WHOLE
+from trainables.fused.pack import Pack
+from trainables.fused.program import Program
+from trainables.fused.states import States
+from trainables.fused.varied import common
+from trainables.keep import Keep
+from trainables.run import Run
+from trainables.telemetry import Meter
+from trainables.train import Ending, Trained, best_epoch, ending_of
+
+if TYPE_CHECKING:
+    from trainables.fit import Epoch
+    from trainables.recipe import Recipe
+    from trainables.task import Splits, Task
+
+Report = Callable[[Mapping[str, Sequence[Mapping[str, Any]]]], Collection[str]]
+"""Called after each epoch with the histories of all members that are left, newest row last; those it names are stopped."""
+
+Ended = Callable[[str, Trained], None]
+"""Called for each member, once, when it has ended."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """A run of a pack under its ``name``: its files lie in ``folder``; its ``best`` weights are kept, where that is wanted."""
+
+    name: str
+    recipe: Recipe
+    folder: Path
+    splits: Splits[Any]
+    best: bool = True
+
+    def run(self, task: Task, device: torch.device) -> Run:
+        """The run as it stands on disk. Raises ConflictError when it cannot be trained."""
+        tidied(self.folder)
+        begun = found(self.folder)
+        run = Run.start(task, self.recipe, splits=self.splits, device=device)
+        if begun.state is not None:
+            run.load(begun.state)
+        if begun.remark is not None and run.history:
+            run.history[-1]["remark"] = begun.remark
+        return run
+
+
+def train_together(
+    task: Task, runs: Mapping[str, Run], members: Mapping[str, Member], *, report: Report, ended: Ended
+) -> None:
+    """Train runs of one structure to their ends, or until ``report`` stops them; what has ended is ``ended`` at once.
+
+    ``runs`` are the members' own, as ``Member.run`` gives them, by the members' names. Runs that leave make room: those that are
+    left are trained on as a smaller pack.
+    """
+    left = dict(runs)
+    for name, run in runs.items():
+        ending = ending_of(task, run.recipe, WHOLE, run.history)
+        if ending is not None:
+            ended(name, _trained(run, *ending))
+            del left[name]
+    if not left:
+        return
+    first = next(iter(left.values()))
+    program = Program(first.module, common(first.loss), first.recipe.precision, first.device)
+    meter = Meter(first.device)
+    with States() as states:
+        for name in left:
+            # Once, so that a folder that is removed under a run whose trial has been ended does not come back.
+            made(members[name].folder)
+        needed(first, Keep()).check(members[next(iter(left))].folder)
+        while left:
+            pack = Pack(list(left.values()), program, meter)
+            for name, ending in _until_one_ends(task, pack, left, members, states, report).items():
+                states.ended(members[name].folder, best=members[name].best)
+                ended(name, _trained(left.pop(name), *ending))
+
+
+def _until_one_ends(
+    task: Task,
+    pack: Pack,
+    runs: Mapping[str, Run],
+    members: Mapping[str, Member],
+    states: States,
+    report: Report,
+) -> dict[str, tuple[Ending, str | None]]:
+    """Train a pack epoch by epoch; the runs that end first, with their endings."""
+    while True:
+        epochs = dict(zip(runs, pack.epoch(), strict=True))
+        for name, epoch in epochs.items():
+            if epoch.improved:
+                states.improved(members[name].folder, epoch.run)
+        stopped = report({name: run.history for name, run in runs.items()})
+        endings = {name: _ending(task, epoch, name in stopped) for name, epoch in epochs.items()}
+        states.keep({members[name].folder: runs[name] for name, ending in endings.items() if ending is None})
+        over = {name: ending for name, ending in endings.items() if ending is not None}
+        if over:
+            return over
+
+
+def _ending(task: Task, epoch: Epoch, asked: bool) -> tuple[Ending, str | None] | None:
+    """The ending that this epoch brings to a run, or None when it goes on; in the order in which ``train`` asks."""
+    found = ending_of(task, epoch.run.recipe, WHOLE, epoch.run.history)
+    if found is not None and found[0] is Ending.DIVERGED:
+        return found
+    if asked and epoch.epoch < epoch.run.recipe.epochs:
+        return Ending.STOPPED, f"stopped after epoch {epoch.epoch}"
+    return found
+
+
+def _trained(run: Run, ending: Ending, reason: str | None) -> Trained:
+    return Trained(ending=ending, reason=reason, history=run.history, best_epoch=best_epoch(run.history, run.task.goal))
