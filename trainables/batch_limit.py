@@ -8,6 +8,9 @@ from dataclasses import dataclass
 CLOSE = 0.06
 """Memory's end is told to this share of it: closer than any estimate needs."""
 
+ASKED, WHOLE = "the largest asked for", "the whole training set"
+"""What the largest batch is that is tried, in words."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tried:
@@ -34,11 +37,13 @@ class BatchLimit:
     tried: tuple[Tried, ...]
 
 
-def batch_limit(attempt: Callable[[int], Tried], *, first: int, largest: int, patience: float) -> BatchLimit:
+def batch_limit(
+    attempt: Callable[[int], Tried], *, first: int, largest: int, patience: float, last: str = ASKED
+) -> BatchLimit:
     """Double from ``first`` up to ``largest`` or until memory ends, and close in on its end; no attempt follows a slow one.
 
     An attempt that took longer than ``patience`` seconds is the last one upwards. Where ``first`` does not fit, it is halved.
-    Raises ValueError unless 1 <= first and 1 <= largest.
+    ``last`` is what ``largest`` is, in words. Raises ValueError unless 1 <= first and 1 <= largest.
     """
     if first < 1 or largest < 1:
         raise ValueError(f"first {first} and largest {largest} must be whole numbers from 1")
@@ -48,7 +53,7 @@ def batch_limit(attempt: Callable[[int], Tried], *, first: int, largest: int, pa
     while not tried[-1].fits and tried[-1].batch > 1 and not any(one.fits for one in tried):
         tried.append(attempt(tried[-1].batch // 2))
     if all(one.fits for one in tried):
-        return _whole(tried, largest, patience)
+        return _whole(tried, largest, patience, last)
     while (room := _room(tried)) is not None:
         tried.append(attempt(room))
     most = max((one.batch for one in tried if one.fits), default=0)
@@ -70,11 +75,11 @@ def _power(batch: int) -> int:
     return 1 << (batch.bit_length() - 1)
 
 
-def _whole(tried: list[Tried], largest: int, patience: float) -> BatchLimit:
+def _whole(tried: list[Tried], largest: int, patience: float, named: str) -> BatchLimit:
     """The limit where everything fitted that was tried."""
     last = tried[-1]
     if last.batch >= largest:
-        reason = f"the largest asked for, {largest}, fits"
+        reason = f"{named}, {largest}, fits"
     else:
         reason = (
             f"{last.batch} fits, and took {last.seconds:.0f} s: more than {patience:g} s, so nothing larger was tried"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import pickle
 import re
 import resource
 import signal
@@ -34,6 +35,10 @@ WARM = 2
 _SIGNS = ("bad_alloc", "allocate memory", "not enough memory", "could not create a memory")
 """How libraries below torch say that there is no memory left."""
 
+_OWN = 'what it said stands above. A script of one\'s own calls this below `if __name__ == "__main__":`'
+
+_WAY = "define what is in them in a module, or give a function of a module that builds both"
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -59,6 +64,7 @@ class Trials:
         self._arguments = (source, device, limit, threads)
         self._process: SpawnProcess | None = None
         self._connection: Connection[Any, Any] | None = None
+        self._begun = False
 
     def __enter__(self) -> Self:
         """Nothing is started before something is asked."""
@@ -88,26 +94,40 @@ class Trials:
         try:
             connection = self._running()
             connection.send(question)
-            kind, told = connection.recv()
+            return _answer(connection)
         except (EOFError, ConnectionError):
-            return self._ended()
-        if kind == "conflict":
-            raise ConflictError(*told)
-        if kind == "failed":
-            raise ConflictError("batches", [told])
-        return told
+            begun, code = self._begun, self._ended()
+            if code < 0:
+                return f"its process was killed by {signal.Signals(-code).name}"
+            said = f"its process ended with {code}"
+            if begun:
+                return said
+            # Nothing to do with memory, of which processes are killed.
+            raise ConflictError("batches", [f"{said} before its first step; {_OWN}"]) from None
 
     def _running(self) -> Connection[Any, Any]:
-        if self._process is None or self._connection is None:
+        """The connection to a process that has taken its first step."""
+        if self._connection is None:
             context = multiprocessing.get_context("spawn")
-            self._connection, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs, *self._arguments), daemon=True)
-            self._process.start()
-            theirs.close()
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, *self._arguments), daemon=True)
+            try:
+                process.start()
+            except (pickle.PicklingError, AttributeError, TypeError) as error:
+                ours.close()
+                raise ConflictError(
+                    "batches", [f"task and recipe cannot travel to another process: {error}; {_WAY}"]
+                ) from error
+            finally:
+                theirs.close()
+            self._process, self._connection, self._begun = process, ours, False
+        if not self._begun:
+            _answer(self._connection)
+            self._begun = True
         return self._connection
 
-    def _ended(self) -> str:
-        """Clear away a process that has ended, and say how it did."""
+    def _ended(self) -> int:
+        """Clear away a process that has ended; its exit code, below 0 for a signal."""
         assert self._process is not None
         assert self._connection is not None
         self._process.join()
@@ -115,9 +135,18 @@ class Trials:
         self._connection.close()
         self._process.close()
         self._process = self._connection = None
-        return (
-            f"its process was killed by {signal.Signals(-code).name}" if code < 0 else f"its process ended with {code}"
-        )
+        return code
+
+
+def _answer(connection: Connection[Any, Any]) -> object:
+    """What the process tells next. Raises ConflictError for what is wrong with task or recipe, EOFError where it has died."""
+    kind, told = connection.recv()
+    if kind == "conflict":
+        raise ConflictError(*told)
+    if kind == "failed":
+        raise ConflictError("batches", [told])
+    answer: object = told
+    return answer
 
 
 def _serve(connection: Connection[Any, Any], source: Source, device: str, limit: int | None, threads: int) -> None:
@@ -130,6 +159,7 @@ def _serve(connection: Connection[Any, Any], source: Source, device: str, limit:
             task, recipe = source()
             tester = _Tester(task=task, recipe=_plain(recipe), splits=task.load(recipe.seeds.split), device=device)
             tester.limited(limit)
+            connection.send(("told", None))
             while True:
                 kind, *asked = connection.recv()
                 connection.send(("told", tester.attempt(*asked) if kind == "attempt" else tester.paced(*asked)))
@@ -169,9 +199,8 @@ class _Tester:
         self._step([WARM, WARM])
         if self.device != "cpu":
             if limit is not None:
-                torch.cuda.set_per_process_memory_fraction(
-                    min(1.0, limit / torch.cuda.get_device_properties(self.device).total_memory), self.device
-                )
+                whole = torch.cuda.get_device_properties(self.device).total_memory
+                torch.cuda.set_per_process_memory_fraction(min(1.0, limit / whole), _index(self.device))
             return
         _trimmed()
         base = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -254,6 +283,14 @@ def _now(device: str) -> float:
 
         torch.cuda.synchronize(device)
     return time.perf_counter()
+
+
+def _index(device: str) -> int:
+    """The number of a GPU; for some of its settings torch does not take "cuda" for the one that is current."""
+    import torch
+
+    index = torch.device(device).index
+    return index if index is not None else torch.cuda.current_device()
 
 
 def _no_room(error: Exception) -> bool:

@@ -5,26 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from trainables.batch_limit import BatchLimit, batch_limit
+from trainables.batch_limit import ASKED, WHOLE, BatchLimit, batch_limit
 from trainables.batch_trials import Source, Trials, available
 from trainables.errors import ConflictError
 from trainables.footprint import Footprint, footprint
 from trainables.throughput import Knee, knee
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchTuner:
     """How batches are tried: doubled from ``first`` up to ``largest`` samples at once (None: the training set as a whole).
 
-    ``memory_bytes`` is what a worker may take: beyond what libraries and data take on a CPU, in all on a GPU; None is what is free.
-    ``workers`` is how many share a step, each with a batch of its own. Throughput is measured in ``rounds`` rounds of about
-    ``seconds`` for each batch; a batch counts as good as the best where it comes ``within`` this share of it. An attempt that took
-    longer than ``patience`` seconds is the last one upwards.
+    ``memory_bytes`` is what a worker may take: beyond what libraries and data take on a CPU, in all on a GPU; None is what is free,
+    on a CPU an equal part of it for each worker. ``workers`` is how many share a step, each with a batch of its own. Throughput is
+    measured in ``rounds`` rounds of about ``seconds`` for each batch; a batch counts as good as the best where it comes ``within``
+    this share of it. An attempt that took longer than ``patience`` seconds is the last one upwards.
     """
 
     first: int = 8
@@ -87,6 +83,8 @@ class Tuned:
             timed = self.knee.paces[-1].batch
             why += [f"{self.limit.batch} fits by itself, not beside others"] if timed < self.limit.batch else []
             why.append(self.knee.says())
+        else:
+            why.append("memory ended whenever batches were timed beside each other")
         whole = f", {self.effective} over {self.workers} workers" if self.workers > 1 else ""
         return f"Take {self.batch} samples at once{whole}: {'; '.join(why)}."
 
@@ -98,6 +96,8 @@ class Tuned:
         told = f"By {how}, {self.estimated} samples fit"
         if self.error is not None:
             return f"{told}: {100 * self.error:+.0f} % of the {self.limit.most} measured."
+        if not self.limit.most:
+            return f"{told}, and not one was seen to."
         if self.estimated >= self.limit.most:
             return f"{told}; {self.limit.most} were seen to fit, and memory did not end."
         return f"{told}, and {self.limit.most} were seen to: it is too low by at least {1 - self.estimated / self.limit.most:.0%}."
@@ -110,8 +110,7 @@ def tune(source: Source, settings: BatchTuner = DEFAULT, *, device: str = "cpu")
     """Find the batch for the task and recipe that ``source`` gives, such as ``Given(task, recipe)``.
 
     Steps are the recipe's own, in another process (spawned: a script of one's own needs its ``if __name__ == "__main__"``); looking
-    up and augmenting samples is not in them. Several workers of one machine's CPU share its memory: give ``memory_bytes``. Raises
-    ConflictError for settings, a task or a recipe that cannot be run.
+    up and augmenting samples is not in them. Raises ConflictError for settings, a task or a recipe that cannot be run.
     """
     import torch
 
@@ -125,11 +124,13 @@ def tune(source: Source, settings: BatchTuner = DEFAULT, *, device: str = "cpu")
     with untouched():
         splits = task.load(recipe.seeds.split)
     shape = footprint(task, recipe, splits=splits, device=device)
-    memory = settings.memory_bytes if settings.memory_bytes is not None else _free(device)
-    largest = settings.largest if settings.largest is not None else count(splits.train)
+    memory = settings.memory_bytes if settings.memory_bytes is not None else _free(device, settings.workers)
+    largest, last = (settings.largest, ASKED) if settings.largest is not None else (count(splits.train), WHOLE)
     threads = torch.get_num_threads()
     with Trials(source, device=device, limit=memory, threads=threads) as trials:
-        found = batch_limit(trials.attempt, first=settings.first, largest=largest, patience=settings.patience)
+        found = batch_limit(
+            trials.attempt, first=settings.first, largest=largest, patience=settings.patience, last=last
+        )
         sizes = _sizes(found, settings.first)
         while sizes:
             rates = trials.paced(sizes, rounds=settings.rounds, seconds=settings.seconds)
@@ -157,8 +158,8 @@ def _sizes(found: BatchLimit, first: int) -> list[int]:
     return [begin << power for power in range((found.batch // begin).bit_length())]
 
 
-def _free(device: str) -> int:
-    """Bytes that a worker may take where nothing is said."""
+def _free(device: str, workers: int) -> int:
+    """Bytes that a worker may take where nothing is said; on a CPU all of them share what is free."""
     import torch
 
-    return int(torch.cuda.mem_get_info(device)[0]) if torch.device(device).type == "cuda" else available()
+    return int(torch.cuda.mem_get_info(device)[0]) if torch.device(device).type == "cuda" else available() // workers

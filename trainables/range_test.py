@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from trainables.errors import ConflictError
@@ -189,13 +189,17 @@ def _curve(
 
     def feeding(run: Run, own: Iterator[Tensors]) -> Iterator[Tensors]:
         nonlocal exploded
-        summed, weighed = float(run.tally.loss), float(run.tally.weight)
-        for rate, batch in zip(chain(rates, rates[-1:]), _passes(run, own), strict=False):
+        before, batches = (float(run.tally.loss), float(run.tally.weight)), _passes(run, own)
+        for rate in chain(rates, rates[-1:]):
             run.curve = _Fixed(rate / recipe.optimizer.lr)
-            yield batch
-            loss, weight = float(run.tally.loss) - summed, float(run.tally.weight) - weighed
-            summed, weighed = float(run.tally.loss), float(run.tally.weight)
-            exploded = watch.exploded(loss / weight if weight else 0.0)
+            loss = weight = 0.0
+            for batch in islice(batches, run.plan.steps_per_epoch):
+                yield batch
+                now = float(run.tally.loss), float(run.tally.weight)
+                (loss, weight), before = (now[0] - before[0], now[1] - before[1]), now
+                if weight:  # else nothing counted in it, as in a batch of ignored targets alone, and it says nothing
+                    break
+            exploded = watch.exploded(loss / weight if weight else math.nan)
             if exploded:
                 return
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -12,10 +14,10 @@ from torch import Tensor, nn
 from tests.trainables.greedy import DEADLY, WIDTH, Greedy, task
 from tests.trainables.small import recipe as small_recipe
 from tests.trainables.small import task as small_task
-from trainables import BF16, EMA, SGD, AdamW, ConflictError, Recipe
+from trainables import BF16, EMA, SGD, AdamW, ConflictError, Recipe, Task
 from trainables.batch_limit import BatchLimit, Tried, batch_limit
-from trainables.batch_trials import Given, Trials, available
-from trainables.batch_tuner import BatchTuner, Tuned, tune
+from trainables.batch_trials import Given, Trials, _index, available
+from trainables.batch_tuner import BatchTuner, Tuned, _free, tune
 from trainables.footprint import Footprint, footprint
 from trainables.live_bytes import LiveBytes
 from trainables.models import CNN, MLP, Transformer
@@ -213,8 +215,9 @@ def tuned(limit: BatchLimit, estimated: int | None, pace: Knee | None = None) ->
 def test_the_answer_in_words() -> None:
     """Several workers have a batch each; an estimate is held against what was measured, as far as that goes."""
     whole, ended, none = limited(2000, largest=1079), limited(1000), limited(0)
-    assert (
-        tuned(whole, 3000).says() == "Take 64 samples at once, 192 over 3 workers: the largest asked for, 1079, fits."
+    assert tuned(whole, 3000).says() == (
+        "Take 64 samples at once, 192 over 3 workers: the largest asked for, 1079, fits; memory ended whenever batches were timed "
+        "beside each other."
     )
     assert tuned(whole, 3000).error is None
     assert "3000 samples fit; 1079 were seen to fit, and memory did not end." in tuned(whole, 3000).estimate_says()
@@ -228,6 +231,41 @@ def test_the_answer_in_words() -> None:
     short = tuned(ended, 1200, knee({64: [1.0], 128: [1.0], 256: [1.0]}, within=0.05)).says()
     assert "; 512 fits by itself, not beside others; throughput is flat beyond 64 (in one round; " in short
     assert tuned(none, 5).says().startswith("Nothing can be trained: not one sample fits (no room). Give more memory")
+    assert tuned(none, 5).estimate_says() == "By shapes alone, nothing run, 5 samples fit, and not one was seen to."
+
+
+def leaves() -> tuple[Task, Recipe]:
+    """It ends the process that it is called in, unless that is this one."""
+    if multiprocessing.parent_process() is not None:
+        os._exit(3)
+    return task, greedy()
+
+
+def test_a_process_that_cannot_begin_is_no_answer() -> None:
+    """It says nothing of memory; and what cannot travel is said before one is started."""
+    with (
+        Trials(leaves, device="cpu", limit=None, threads=1) as trials,
+        pytest.raises(ConflictError, match="ended with 3 before"),
+    ):
+        trials.attempt(2)
+    here = replace(task, data=lambda seed: task.data(seed))
+    with (
+        Trials(Given(here, greedy()), device="cpu", limit=None, threads=1) as trials,
+        pytest.raises(ConflictError, match="task and recipe cannot travel to another process"),
+    ):
+        trials.attempt(2)
+
+
+def test_workers_of_one_machine_share_what_is_free() -> None:
+    alone, four = (_free("cpu", workers) for workers in (1, 4))
+    assert 0.2 < four / alone < 0.3
+
+
+@pytest.mark.parametrize(("device", "index"), [("cuda", 1), ("cuda:2", 2)])
+def test_a_gpu_has_a_number(monkeypatch: pytest.MonkeyPatch, device: str, index: int) -> None:
+    """The allocator's limit is not set for "cuda" alone: torch raises ValueError."""
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    assert _index(device) == index
 
 
 def test_what_is_wrong_with_the_recipe_is_said() -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.small import clusters, recipe, task
-from trainables import EMA, FP64, SGD, ClipNorm, ConflictError, Constant, Minimise, Recipe, Splits, Task
+from trainables import EMA, FP64, SGD, ClipNorm, ConflictError, Constant, CrossEntropy, Minimise, Recipe, Splits, Task
 from trainables.fit import fit
 from trainables.models import MLP
 from trainables.range_curve import Watch, judged, noise, smoothed
@@ -158,6 +158,21 @@ def test_a_loss_that_is_no_number_has_no_suggestion() -> None:
         return output.sum(dim=1) * math.nan
 
     assert "the loss is nan before the first step" in none_to_give(range_test(task, recipe(loss=broken), QUICK))
+
+
+def test_a_batch_in_which_nothing_counts_is_passed_over() -> None:
+    """Seven targets of eight are ignored, and more than half of the batches hold no other."""
+
+    def sparse(seed: int) -> Splits:
+        splits = clusters(seed)
+        inputs, classes = splits.train
+        return replace(splits, train=(inputs, classes.where(torch.arange(len(classes)) % 8 == 0, 9)))
+
+    settings = recipe(loss=CrossEntropy(ignore=9), batch_size=4, optimizer=SGD(lr=1.0))
+    found = range_test(replace(task, data=sparse), settings, RangeTest(low=1e-9, high=1e-8, steps=30, repeats=1))
+    (curve,) = found.curves
+    assert len(curve.losses) == 30
+    assert min(curve.begun, *curve.losses) > 0.1
 
 
 def test_a_loss_that_falls_to_the_end_gives_the_steepest_rate_and_asks_for_higher_ones() -> None:
