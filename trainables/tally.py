@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainables.seeds import generator
+from trainables.telemetry.row import TOTAL
 
 
 @dataclass(kw_only=True, slots=True)
@@ -21,7 +22,7 @@ class Tally:
     ``norm`` over steps: scalars in double precision on the device, the weight a number as long as the device need not be asked.
     ``augmenting`` draws the augmentation. ``spent`` is what was used before this process took over, by the names of a history row.
     ``generators`` are the states that the pass shall draw on from; None for a pass that begins. ``looks`` are the validations
-    within the epoch, which took ``looked`` seconds.
+    within the epoch, which took ``looked`` seconds. ``energy`` gives the joules that this process has used up, None where unknown.
     """
 
     device: torch.device
@@ -35,6 +36,7 @@ class Tally:
     generators: Mapping[str, Tensor] | None = None
     looks: list[dict[str, float]] = field(default_factory=list)
     looked: float = 0.0
+    energy: Callable[[], float | None] | None = None
     wall: float = field(default_factory=time.perf_counter)
     cpu: float = field(default_factory=time.process_time)
 
@@ -87,6 +89,9 @@ class Tally:
         used = {"seconds": wall - self.looked, "wall_seconds": wall, "cpu_seconds": cpu}
         if self.device.type == "cuda":
             used["gpu_seconds"] = wall
+        joules = self.energy() if self.energy is not None else None
+        if joules is not None and (not self.spent or "joules" in self.spent):
+            used["joules"] = joules
         return {name: value + self.spent.get(name, 0.0) for name, value in used.items()}
 
 
@@ -101,4 +106,12 @@ def shared(parts: list[dict[str, Any]], rank: int, size: int) -> dict[str, Any]:
     own = parts[0]
     loss = sum(part["sums"][0] for part in parts) if rank == 0 else 0.0
     drawn = own["generators"] if rank == 0 else {"augment": own["generators"]["augment"]}
-    return own | {"sums": torch.tensor([loss, *own["sums"][1:]], dtype=torch.float64), "generators": drawn}
+    spent = _spent([part["spent"] for part in parts]) if rank == 0 else {}
+    sums = torch.tensor([loss, *own["sums"][1:]], dtype=torch.float64)
+    return own | {"sums": sums, "generators": drawn, "spent": spent}
+
+
+def _spent(parts: list[Mapping[str, float]]) -> dict[str, float]:
+    """What several workers have used up, for one to account for: wall time is the first one's, what counts by worker their sum."""
+    own = {name: value for name, value in parts[0].items() if name not in TOTAL}
+    return own | {name: sum(part[name] for part in parts) for name in TOTAL if all(name in part for part in parts)}

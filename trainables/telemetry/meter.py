@@ -73,6 +73,10 @@ class Meter:
         """Why the device's clocks were held down in the time of the last ``used``; None where they were not, or unknown."""
         return ", ".join(sorted(self._reasons)) or None
 
+    def joules(self) -> float | None:
+        """Energy since the epoch began, asked for within it by who keeps a state of it; None where it is not known."""
+        return self._energy(self._watch.shared) if self._watch is not None else None
+
     def _of_process(self, wall: float) -> dict[str, float]:
         held, group = self._process.held(), self._process.group
         in_group = group.held() if group is not None else None
@@ -90,13 +94,18 @@ class Meter:
     def _of_gpu(self) -> dict[str, float]:
         if self._gpu is None or self._watch is None:
             return {}
-        seen, before, now = self._watch.seen(), self._counted, self._gpu.millijoules()
+        seen = self._watch.seen()
+        joules = self._energy(seen.shared)
         self._reasons, self._counting = frozenset(seen.reasons), False
-        figures = seen.figures()
+        return seen.figures() | ({"joules": joules} if joules is not None else {})
+
+    def _energy(self, shared: bool) -> float | None:
+        """What the counter says since the epoch began; None where others were seen to compute on the device too."""
+        before, now = self._counted, self._gpu.millijoules() if self._gpu is not None else None
         # A counter that has gone back was begun anew, with a driver that was loaded again.
-        if before is not None and now is not None and now >= before and not (seen.shared or self._gpu.shared()):
-            figures["joules"] = (now - before) / 1000
-        return figures
+        if self._gpu is None or before is None or now is None or now < before or shared or self._gpu.shared():
+            return None
+        return (now - before) / 1000
 
     def _count(self) -> None:
         """Note where the counter of energy stands as an epoch begins."""

@@ -43,6 +43,11 @@ class Watch:
         seen, self._seen = self._seen, Seen()
         return seen
 
+    @property
+    def shared(self) -> bool:
+        """True when others were seen to compute on the device since the last ``seen``."""
+        return self._seen.shared
+
     def _run(self, over: threading.Event) -> None:
         while not over.wait(max(0.0, self._due - time.monotonic())):
             self._seen.add(self._look())

@@ -19,6 +19,7 @@ from tests.trainables.telemetry.nvml import Card, Nvml
 from trainables import Task, WithinEpoch, accuracy
 from trainables.fit import fit
 from trainables.run import Run
+from trainables.tally import shared
 from trainables.telemetry import Meter
 from trainables.telemetry.gpu import Address, Gpu
 from trainables.telemetry.process import Process
@@ -74,9 +75,8 @@ def test_energy_goes_on_where_a_run_was_left(monkeypatch: pytest.MonkeyPatch) ->
     assert [row["joules"] for row in last.run.history] == [0.25, 0.5, 0.75, 1.0]
 
 
-def test_an_epoch_that_was_begun_elsewhere_has_no_sum(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What its first half took is not in its state."""
-    watched(monkeypatch, Card())
+def broken_off() -> list[dict[str, Any]]:
+    """A state after two of the four batches of the first epoch."""
     states: list[dict[str, Any]] = []
 
     def halved(run: Run, batches: Iterator[Any]) -> Iterator[Any]:
@@ -86,9 +86,42 @@ def test_an_epoch_that_was_begun_elsewhere_has_no_sum(monkeypatch: pytest.Monkey
                 states.append(copy.deepcopy(run.state(within=True)))
 
     list(fit(task, recipe(epochs=1), through=halved))
-    *_, last = fit(task, recipe(epochs=2), state=states[0])
+    return states
+
+
+def test_energy_goes_on_where_an_epoch_was_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state asks once, which is 250 mJ after the epoch began; two whole halves are then 500."""
+    watched(monkeypatch, Card())
+    (state,) = broken_off()
+    assert state["within"][0]["spent"]["joules"] == 0.25
+    *_, last = fit(task, recipe(epochs=2), state=state)
+    assert [row["joules"] for row in last.run.history] == [0.5, 0.75]
+
+
+@pytest.mark.parametrize(
+    "card", [Card(unsupported=["Energy"]), Card(pids=(1, 2))], ids=["no counter", "another process"]
+)
+def test_an_epoch_whose_first_half_is_not_known_has_no_sum(monkeypatch: pytest.MonkeyPatch, card: Card) -> None:
+    watched(monkeypatch, card)
+    (state,) = broken_off()
+    watched(monkeypatch, Card())
+    *_, last = fit(task, recipe(epochs=2), state=state)
     assert len(last.run.history) == 2
     assert not any("joules" in row for row in last.run.history)
+
+
+def test_energy_of_both_workers_goes_on_in_one() -> None:
+    """Wall time is the first one's; an energy that one of them does not know is not known."""
+    spent = [
+        {"seconds": 4.0, "wall_seconds": 5.0, "cpu_seconds": 3.0, "joules": 10.0},
+        {"seconds": 4.1, "wall_seconds": 5.1, "cpu_seconds": 2.0, "joules": 20.0},
+    ]
+    (state,) = broken_off()
+    parts = [{**state["within"][0], "spent": one} for one in spent]
+    found = shared(parts, 0, 1)["spent"]
+    assert found == {"seconds": 4.0, "wall_seconds": 5.0, "cpu_seconds": 5.0, "joules": 30.0}
+    assert shared(parts, 1, 3)["spent"] == {}
+    assert "joules" not in shared([parts[0], {**parts[1], "spent": {"cpu_seconds": 2.0}}], 0, 1)["spent"]
 
 
 @pytest.mark.parametrize(
