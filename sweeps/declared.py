@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import traceback
 from pathlib import Path
 
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.spec import Sweep
+from trainables.asked import place
 
 
 def declared(script: Path) -> Sweep:
@@ -36,9 +36,3 @@ def declared(script: Path) -> Sweep:
     if len(found) != 1:
         raise QuestionError(f"{script} declares {len(found)} sweeps by name; it must have one, as in sweep = Sweep(…)")
     return found[0]
-
-
-def place(error: Exception) -> str:
-    """Where an exception was raised, in words."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""

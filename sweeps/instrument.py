@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from sweeps import options as command_line
-from sweeps.declared import declared, place
+from sweeps.declared import declared
 from sweeps.engine import space
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.spec import Sweep
 from trainables import ConflictError, Recipe
-from trainables.asked import Parser
+from trainables.asked import Parser, place
 from trainables.describe import Scalar
 
 ANSWERED, WRONG, INTERRUPTED = 0, 2, 3

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -18,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps import options as command_line
-from sweeps.declared import declared, place
+from sweeps.declared import declared
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.spec import Sweep
-from sweeps.winner_file import NAME, leading, score
+from sweeps.winner_file import NAME, leading, score, turns
 from trainables import ConflictError
-from trainables.asked import Parser
+from trainables.asked import Parser, place
 
 if TYPE_CHECKING:
     from analysis.finals import Finals
@@ -61,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted; run the same command to go on.", file=sys.stderr)
         return INTERRUPTED
+    except OSError as error:  # a disk that is full, say
+        print(f"error: {error}\nWhat is done is kept; run the same command to go on.", file=sys.stderr)
+        return INTERRUPTED
     except Exception as error:  # of the user's task or model: what it says, without our own frames
         print(f"error: {type(error).__name__}: {error}{place(error)}", file=sys.stderr)
     return WRONG
@@ -75,13 +79,8 @@ def _train(own: argparse.Namespace) -> int:
         # What these weights have learned from must not be what they are judged on.
         seeds = replace(stored.recipe.seeds, split=split)
         stored = replace(stored, recipe=replace(stored.recipe, seed=seeds))
-    before = () if weights is not None else stored.earlier
-    too_late = [one.until for one in before if one.until >= stored.recipe.epochs]
-    if too_late:
-        raise QuestionError(
-            f"--epochs {own.epochs}: settings change after epoch {too_late[-1]}; take more than that, or name another --recipe"
-        )
-    stored = replace(stored, earlier=before)
+    if weights is not None:
+        stored = replace(stored, earlier=())
     folder = own.folder / "winner" / _identity(sweep, stored, weights)
     trained = _run(sweep, stored, weights, folder)
     return _told(answered, stored, trained, folder, weights)
@@ -136,9 +135,24 @@ def _recipe(path: Path, sweep: Sweep, script: Path, own: argparse.Namespace) -> 
             f"{path} is not there; the sweep's command writes it at its end, or name another by --recipe"
         )
     stored = recipe_file.read(path, modules=[*own.module, script.stem, *modules(sweep.recipe)])
-    if own.epochs is not None:
-        stored = replace(stored, recipe=replace(stored.recipe, epochs=own.epochs))
-    return stored
+    return stored if own.epochs is None else stretched(stored, own.epochs)
+
+
+def stretched(stored: Stored, epochs: int) -> Stored:
+    """The recipe over so many epochs; settings that change on the way do so after the same shares of them, as schedules do.
+
+    Those that would not last an epoch are left out.
+    """
+    from trainables.course import Course, Segment
+
+    before, end, kept = stored.recipe.epochs, 0, list[Segment]()
+    for one in Course(earlier=stored.earlier).segments(stored.recipe):
+        until = round(one.until * epochs / before)
+        if until > end:
+            kept.append(Segment(recipe=replace(one.recipe, epochs=epochs), until=until))
+            end = until
+    *earlier, last = kept
+    return replace(stored, recipe=last.recipe, earlier=tuple(earlier))
 
 
 def _weights(own: argparse.Namespace, answered: Answered, sweep: Sweep) -> tuple[Path | None, int | None]:
@@ -196,7 +210,10 @@ def _run(sweep: Sweep, stored: Stored, weights: Path | None, folder: Path) -> Tr
     with question.held(folder):
         recipe_file.write(folder / "recipe.yaml", recipe, earlier=stored.earlier)
         clean(sweep.resources.cpus, "data", recipe.seeds.split)
-        splits = sweep.task.load(recipe.seeds.split)
+        try:
+            splits = sweep.task.load(recipe.seeds.split)
+        except OSError as error:
+            raise QuestionError(f"the data of task {sweep.task.name!r} cannot be loaded: {error}") from error
         clean(sweep.resources.cpus, "trial", folder.name)
         if weights is not None:
             recipe = replace(recipe, model=Begun(model=recipe.model, weights=weights))
@@ -228,18 +245,22 @@ def _told(answered: Answered, stored: Stored, trained: Trained, folder: Path, we
         "reason": trained.reason,
         "epochs": len(trained.history),
         "best_epoch": trained.best_epoch,
-        "metrics": {name: item for name, item in row.items() if name.startswith(("val", "test"))},
+        "metrics": {name: _finite(item) for name, item in row.items() if name.startswith(("val", "test"))},
     }
-    (folder / RESULT).write_text(json.dumps(result, indent=1) + "\n")
-    epochs = (
-        f"{len(trained.history)} of {stored.recipe.epochs} epochs{f' from {weights}' if weights is not None else ''}"
-    )
+    (folder / RESULT).write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    changed = f" with other settings after {turns(stored.earlier)}" if stored.earlier else ""
+    begun = f" from {weights}" if weights is not None else ""
+    epochs = f"{len(trained.history)} of {stored.recipe.epochs} epochs{changed}{begun}"
     if trained.ending is Ending.DIVERGED or value is None:
         print(redact(f"{answered.level.label} diverged after {epochs}: {trained.reason}."))
         return DIVERGED
     print(redact(sentence(answered, stored, value, trained.best_epoch or 0, epochs)))
     print(f"weights: {folder / 'best.safetensors'}\nrecipe: {folder / 'recipe.yaml'}\nnumbers: {folder / RESULT}")
     return ANSWERED
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def sentence(answered: Answered, stored: Stored, value: float, epoch: int, epochs: str) -> str:
@@ -274,7 +295,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="a sweep's folder, such as runs/batch_size")
     parser.add_argument(
-        "--epochs", type=command_line.natural, metavar="N", help="the budget (default: the recipe's own)"
+        "--epochs",
+        type=command_line.natural,
+        metavar="N",
+        help="the budget (default: the recipe's own); settings that change on the way do so at the same shares of it",
     )
     parser.add_argument(
         "--from",

@@ -30,7 +30,7 @@ def conclude(sweep: Sweep, folder: Path, verdict: Verdict) -> list[str]:
         return []
     recipe, earlier = trained_by(sweep, level)
     try:
-        recipe_file.write(folder / NAME, recipe, earlier=earlier, about=about(verdict, level, folder))
+        recipe_file.write(folder / NAME, recipe, earlier=earlier, about=about(verdict, level, folder, earlier))
     except ConflictError as error:
         return [f"There is no {NAME}: {'; '.join(error.conflicts)}."]
     except OSError as error:
@@ -58,17 +58,27 @@ def trained_by(sweep: Sweep, level: LevelResult) -> tuple[Recipe, list[Segment]]
     return at(level.point), [Segment(recipe=at(turn["point"]), until=turn["until"]) for turn in level.earlier]
 
 
-def about(verdict: Verdict, level: LevelResult, folder: Path) -> list[str]:
+def about(verdict: Verdict, level: LevelResult, folder: Path, earlier: Sequence[Segment] = ()) -> list[str]:
     """What the file says of itself."""
     others = [one.label for one in verdict.levels if one.n and one.rank_group == level.rank_group and one is not level]
     lines = [f"The recipe of {verdict.sweep} that leads: {level.label}, {score(verdict, level)}."]
     if others:
         which = _listed(others)
         lines.append(f"No level is distinguishably best: {which} cannot be told from it, and may do as well.")
+    if earlier:
+        lines.append(
+            f"Its settings change after {turns(earlier)}: those under earlier come first, then those of recipe."
+        )
     if level.diverged:
         lines.append(f"{level.diverged} of its {level.n + level.diverged} finals diverged.")
     lines += ["This trains it from scratch; --epochs, --from and --recipe change how:", f"  {command(folder)}"]
     return lines
+
+
+def turns(earlier: Sequence[Segment]) -> str:
+    """``epoch 3``, ``epochs 3, 6 and 9``: after which a recipe's settings change."""
+    *first, last = [str(one.until) for one in earlier]
+    return f"epochs {', '.join(first)} and {last}" if first else f"epoch {last}"
 
 
 def score(verdict: Verdict, level: LevelResult) -> str:

@@ -1,10 +1,11 @@
-"""What command lines have in common: the task that one names, and errors that say where to read on."""
+"""What command lines have in common: the task that one names, and errors that say where they are and where to read on."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import sys
+import traceback
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -65,3 +66,9 @@ def imported(place: str) -> Task:
         ways = f"its tasks: {there}" if there else f"{module} holds no task; {shipped()} come with the product"
         raise ConflictError(option, [f"{what}; {ways}"])
     return value
+
+
+def place(error: Exception) -> str:
+    """Where an exception of the user's code was raised, in words."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""

@@ -12,13 +12,15 @@ from sweeps.engine.spec import Sweep
 from trainables import FP32, Recipe
 from trainables.describe import plain, text
 from trainables.errors import ConflictError
+from trainables.validation.validation import Preparing
 
 if TYPE_CHECKING:
     from trainables import Splits
 
 
 def rehearse(sweep: Sweep) -> None:
-    """Load the data, and put one small batch through forward, loss, backward and metrics for each distinct model.
+    """Load the data, and put one small batch through forward, loss, backward and metrics for each distinct model; a validation
+    policy that makes something of the model makes it.
 
     What would fail in every trial fails here, once. Raises ConflictError for data and settings that cannot be trained, and
     QuestionError, with the user's own traceback, for a model, loss or metric that raises.
@@ -26,8 +28,9 @@ def rehearse(sweep: Sweep) -> None:
     splits = load(sweep)
     seen: list[object] = []
     for recipe in (sweep.corner(level, end) for level in sweep.levels() for end in range(sweep.ends)):
-        if plain(recipe.model) not in seen:
-            seen.append(plain(recipe.model))
+        tried = (plain(recipe.model), plain(recipe.validation) if isinstance(recipe.validation, Preparing) else None)
+        if tried not in seen:
+            seen.append(tried)
             _step(sweep, for_a_cpu(sweep, replace(recipe, seed=sweep.heat_seeds())), splits)
 
 
@@ -65,6 +68,7 @@ def _step(sweep: Sweep, recipe: Recipe, splits: Splits) -> None:
     from trainables.evaluate import evaluate
     from trainables.losses import summed
     from trainables.run import Run
+    from trainables.validation.passes import prepared
 
     try:
         run = Run.start(sweep.task, recipe, splits=splits, device=torch.device("cpu"))
@@ -80,6 +84,7 @@ def _step(sweep: Sweep, recipe: Recipe, splits: Splits) -> None:
             precision=recipe.precision,
             size=len(batch[-1]),
         )
+        prepared(run)
     except ConflictError:
         raise
     except Exception as error:

@@ -17,9 +17,12 @@ from reports.page import write
 from sweeps import ASHA, PBT, Random, Sweep, each
 from sweeps.engine import question
 from sweeps.engine.machine import Machine
+from sweeps.engine.rehearsal import rehearse
 from tests.sweeps.small import small
 from tests.sweeps.test_engine import Diary, run
-from trainables import EveryEpoch, Recipe, Sampled, Thirds, WithinEpoch
+from trainables import ConflictError, EveryEpoch, Recipe, Sampled, Thirds, WithinEpoch
+from trainables.models import StateSpace
+from trainables.validation import Int8
 
 SPARSE = Thirds(early=3, mid=2, late=4)
 """Of nine epochs: 3, 4, 6, 8, and the last."""
@@ -83,7 +86,7 @@ def test_ledger_tables_page_and_mlflow_bear_looks_and_gaps(folder: Path) -> None
     assert [look["batch"] for look in within.history[0]["within"]] == [2]
     told = rows(within, within.history)
     assert {name for name, *_ in told} >= {"val/accuracy", "train/loss"}
-    assert not [name for name, *_ in told if "within" in name]
+    assert [step for name, _, _, step in told if name == "step/val_loss"] == list(range(2, 4 * within.epochs + 1, 2))
     table = epochs_table(records)
     assert len(table) == sum(len(record.history) for record in records)
     assert table["within"].dropna().str.startswith("[{").all()
@@ -111,3 +114,12 @@ def test_every_segment_of_a_population_ends_with_a_full_pass(tmp_path: Path) -> 
     assert validated(final) == [*(turn["until"] for turn in final.earlier), 9]
     best = max(heats, key=lambda record: (record.until or 0, record.metrics["val/accuracy"]))
     assert final.point == best.point
+
+
+def test_a_model_that_the_policy_cannot_ask_is_found_before_anything_is_started() -> None:
+    """Also where the same model is asked by a policy that can."""
+    base = small(search=Random(trials=1), early_stop=None, seeds=1)
+    changes = {"batch_size": 16, "model": StateSpace(width=4, states=2)}
+    rehearse(with_recipe(base, **changes, validation=EveryEpoch()))
+    with pytest.raises(ConflictError, match=r"Int8\(every=9\) needs an INT8 copy of StateSpace.* take EveryEpoch"):
+        rehearse(with_recipe(base, **changes, validation=each(EveryEpoch(), Int8(every=9))))

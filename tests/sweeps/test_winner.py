@@ -20,10 +20,15 @@ from sweeps.declared import declared
 from sweeps.engine import question
 from sweeps.engine.drive import drive
 from sweeps.engine.machine import Machine
-from sweeps.winner import main
+from sweeps.winner import main, stretched
+from tests.trainables.test_checkpoints import files_up_to
+from trainables import SGD, Recipe
+from trainables.course import Course, Segment
 from trainables.describe import plain
 from trainables.keep import BEST
-from trainables.recipe_file import read, write
+from trainables.models import MLP
+from trainables.recipe_file import Stored, read, write
+from trainables.train import train
 
 SCRIPT = '''
 import os
@@ -75,20 +80,41 @@ if __name__ == "__main__":
 '''
 
 
+BRED = (
+    SCRIPT.replace("Random,", "PBT,")
+    .replace("Random(trials=2)", "PBT(trials=4, segments=3)")
+    .replace('name="won"', 'name="bred"')
+    .replace("each(1, 8)", "8")
+    .replace("epochs=5", "epochs=6")
+    .replace("seeds=6", "seeds=2")
+)
+"""The same bred by a population: the rate of the winner changes on the way."""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished sweep of a script with a model of its own, and the winner's recipe beside it."""
-    place = tmp_path_factory.mktemp("winner")
-    script = place / "won.py"
-    script.write_text(SCRIPT)
-    sweep, folder = declared(script), place / "runs" / "won"
+    return swept(tmp_path_factory.mktemp("winner"), "won", SCRIPT)
+
+
+@pytest.fixture(scope="module")
+def bred(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished sweep by a population."""
+    return swept(tmp_path_factory.mktemp("winner"), "bred", BRED)
+
+
+def swept(place: Path, name: str, text: str) -> Path:
+    """Run a script's sweep in this process."""
+    script = place / f"{name}.py"
+    script.write_text(text)
+    sweep, folder = declared(script), place / "runs" / name
     folder.mkdir(parents=True)
     machine = Machine.here(None)
     question.store(
         folder, question.described(sweep, machine, command=shlex.join(["python", str(script), "--lane", "local"]))
     )
     drive(sweep, folder, lane="local", concurrency=1, machine=machine, followers=[])
-    own: Sweep = importlib.import_module("won").sweep  # the script under its own name, by which its classes are written
+    own: Sweep = importlib.import_module(name).sweep  # the script under its own name, by which its classes are written
     (said,) = winner_file.conclude(own, folder, verdict(folder))
     assert said == f"train the winner: python -m sweeps.winner {folder}"
     return folder
@@ -192,6 +218,78 @@ def test_it_begins_from_the_best_final_on_the_split_of_that_one(
     assert same["metrics"] != scratch["metrics"]
 
 
+def test_a_winner_that_was_bred_is_written_with_the_settings_before(
+    bred: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trained with the seeds of a final, what the file says is that final again, epoch by epoch."""
+    level = winner_file.leading(verdict(bred))
+    assert level is not None
+    stored = read(bred / winner_file.NAME, modules=["bred"])
+    ends = [turn["until"] for turn in level.earlier]
+    assert ends
+    assert [one.until for one in stored.earlier] == ends
+    assert [one.recipe.optimizer.lr for one in stored.earlier] == [
+        turn["point"]["optimizer.lr"] for turn in level.earlier
+    ]
+    assert stored.recipe.optimizer.lr == level.point["optimizer.lr"] != stored.earlier[-1].recipe.optimizer.lr
+    said = f"# Its settings change after {winner_file.turns(stored.earlier)}: those under earlier come first"
+    assert said in (bred / winner_file.NAME).read_text()
+    sweep: Sweep = declared(bred.parents[1] / "bred.py")
+    (final, *_) = (one for one in read_ledger(bred) if one.stage == "final")
+
+    def of_it(recipe: Recipe) -> Recipe:
+        return replace(recipe, seed=sweep.final_seeds(final.seed - sweep.seed))
+
+    course = Course(earlier=[replace(one, recipe=of_it(one.recipe)) for one in stored.earlier])
+    again = train(sweep.task, of_it(stored.recipe), folder=tmp_path, report=lambda _: False, course=course)
+    assert [row["train/loss"] for row in again.history] == [row["train/loss"] for row in final.history]
+    assert [row["lr"] for row in again.history] == [row["lr"] for row in final.history]
+    result, said = asked(bred, capsys)
+    assert f"trained for 6 of 6 epochs with other settings after {winner_file.turns(stored.earlier)}: " in said
+    assert result["epochs"] == 6
+    written = read(result["place"] / "recipe.yaml", modules=["bred"])
+    assert [one.until for one in written.earlier] == ends
+    capsys.readouterr()
+    fresh, said = asked(bred, capsys, "--from", "best", "--epochs", "1")
+    assert "other settings" not in said
+    assert read(fresh["place"] / "recipe.yaml", modules=["bred"]).earlier == ()
+
+
+def test_another_budget_stretches_the_course(bred: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A schedule goes on from segment to segment, so all of them must know how long the run is."""
+    stored = read(bred / winner_file.NAME, modules=["bred"])
+    ends = [one.until for one in stored.earlier]
+    result, said = asked(bred, capsys, "--epochs", "12")
+    written = read(result["place"] / "recipe.yaml", modules=["bred"])
+    assert [one.until for one in written.earlier] == [2 * end for end in ends]
+    assert {one.recipe.epochs for one in written.earlier} == {written.recipe.epochs} == {12}
+    assert result["epochs"] == 12
+    assert "trained for 12 of 12 epochs with other settings after" in said
+    result, said = asked(bred, capsys, "--epochs", "1")
+    assert result["epochs"] == 1
+    assert "other settings" not in said
+
+
+def test_a_course_is_stretched_by_its_shares_and_what_would_be_empty_is_left_out() -> None:
+    recipe = Recipe(model=MLP(), epochs=20)
+    parts = [
+        Segment(recipe=replace(recipe, optimizer=SGD(lr=lr)), until=until)
+        for lr, until in ((1.0, 4), (0.5, 5), (0.1, 19))
+    ]
+    stored = Stored(recipe=recipe, earlier=tuple(parts))
+
+    def ends(epochs: int) -> list[tuple[float, int]]:
+        found = stretched(stored, epochs)
+        assert {one.recipe.epochs for one in found.earlier} <= {found.recipe.epochs} == {epochs}
+        return [(one.recipe.optimizer.lr, one.until) for one in found.earlier]
+
+    assert ends(20) == [(1.0, 4), (0.5, 5), (0.1, 19)]
+    assert ends(100) == [(1.0, 20), (0.5, 25), (0.1, 95)]
+    assert ends(5) == [(1.0, 1)]
+    assert stretched(stored, 5).recipe.optimizer.lr == 0.1  # the last epoch of twenty is a quarter of one
+    assert ends(1) == []
+
+
 def test_another_recipe_is_taken_by_its_file(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = read(folder / winner_file.NAME, modules=["won"]).recipe
     mine = write(tmp_path / "mine.json", replace(recipe, batch_size=8, epochs=2))
@@ -249,3 +347,21 @@ def test_a_sweep_without_a_final_has_no_winner(
     (place / "sweep.json").write_text((folder / "sweep.json").read_text())
     assert winner_file.conclude(declared(folder.parents[1] / "won.py"), place, verdict(place)) == []
     assert "no final has finished yet" in refused(capsys, str(place))
+
+
+def test_a_full_disk_is_a_run_to_go_on_with(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with files_up_to(3000):
+        assert main([str(folder), "--epochs", "3"]) == 3
+    said = capsys.readouterr().err
+    assert "make room there" in said
+    assert "run the same command to go on" in said
+    result, _ = asked(folder, capsys, "--epochs", "3")
+    assert result["epochs"] == 3
+
+
+def test_data_that_is_not_there_is_a_wrong_question(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    script = tmp_path / "won.py"
+    script.write_text(SCRIPT.replace("data=clusters", "data=lambda _: open('nowhere.csv')"))
+    assert "the data of task 'own' cannot be loaded: " in refused(capsys, str(folder), "--script", str(script))

@@ -1,11 +1,12 @@
 """What each validation policy saves in a run, and what it misses: one training run, one table.
 
-    python -m trainables.validation [--task MODULE:NAME] [--recipe FILE] [--epochs N] [--json]
+    python -m trainables.validation [--task MODULE:NAME] [--recipe FILE [--module NAME]] [--epochs N] [--json]
 
 Every policy is followed through the same run, beside a full pass after each epoch. "passes" are the full ones, and after a + those
 over a sample or within an epoch. "error" is how far off, in the goal's metric and on average, a policy is in what it knows after
 each epoch (measured, or left from the last full pass) and at each look within one; "largest" is the most. "best" is the epoch that
 it would choose, "lost" how much better the best of all epochs is. One's own policies: trainables.validation.compare.compared.
+Exit status: 0 the table is there; 2 the question is wrong; 3 interrupted.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainables.asked import Parser, imported, reading, shipped
+from trainables.asked import WRONG, Parser, imported, place, reading, shipped
 from trainables.errors import ConflictError
 from trainables.validation.every_epoch import EveryEpoch
 from trainables.validation.int8 import Int8
@@ -65,10 +66,13 @@ def main(arguments: Sequence[str]) -> int:
         comparison = compared(task, _recipe(options), usual(), device=_device(options.device))
     except ConflictError as error:
         print(f"python -m trainables.validation: {error}", file=sys.stderr)
-        return 2
+        return WRONG
     except KeyboardInterrupt:
         print("python -m trainables.validation: interrupted; nothing was kept, run it again", file=sys.stderr)
         return 3
+    except Exception as error:  # of the user's task or model: what it says, without our own frames
+        print(f"python -m trainables.validation: {type(error).__name__}: {error}{place(error)}", file=sys.stderr)
+        return WRONG
     if options.json:
         print(json.dumps(asdict(comparison), indent=1, allow_nan=False))
     else:
@@ -89,6 +93,8 @@ def show(comparison: Comparison) -> None:
         names = list(comparison.samples)
         rows = [(one.policy, *(_error(one.errors.get(name)) for name in names)) for one in comparison.outcomes]
         _table([("policy", *names), *rows])
+    for said in comparison.left_out:
+        print(f"\nLeft out: {said}.")
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:
@@ -133,7 +139,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
     if options.recipe is not None:
         from trainables import recipe_file
 
-        recipe = recipe_file.read(options.recipe).recipe
+        recipe = recipe_file.read(options.recipe, modules=options.module).recipe
     if options.epochs is not None:
         recipe = replace(recipe, epochs=options.epochs)
     return recipe if options.seed is None else replace(recipe, seed=options.seed)
@@ -162,6 +168,13 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--task", metavar="MODULE:NAME", help=f"another task than the digits: {shipped()}, or your own")
     parser.add_argument("--data", metavar="PATH", help="the file that the task reads")
     parser.add_argument("--recipe", type=Path, metavar="FILE", help="a recipe (default: a perceptron for 20 epochs)")
+    parser.add_argument(
+        "--module",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a module whose code the recipe may use, beside trainables",
+    )
     parser.add_argument("--epochs", type=int, metavar="N", help="epochs of the run (default: the recipe's)")
     parser.add_argument("--seed", type=int, metavar="N", help="of the run (default: the recipe's)")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, or cuda where there is one (cpu)")

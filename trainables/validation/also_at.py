@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trainables.validation.validation import Beside, Picking
+from trainables.validation.validation import Beside, Picking, Preparing
 
 if TYPE_CHECKING:
     from trainables.run import Run
@@ -43,6 +43,11 @@ class AlsoAt:
     def beside(self) -> bool:
         """Whether the policy measures its own values at full passes too."""
         return isinstance(self.policy, Beside) and self.policy.beside
+
+    def prepare(self, run: Run) -> None:
+        """The policy's, where it has anything to make."""
+        if isinstance(self.policy, Preparing):
+            self.policy.prepare(run)
 
     def within(self, steps: int) -> frozenset[int]:
         """The policy's."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from trainables.describe import text
 from trainables.errors import ConflictError
 from trainables.validation.every_epoch import EveryEpoch
-from trainables.validation.validation import Beside, due
+from trainables.validation.validation import Beside, Preparing, due
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +55,10 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """All policies over one and the same run; ``samples`` are those of each validation set."""
+    """All policies over one and the same run; ``samples`` are those of each validation set.
+
+    ``left_out`` says of each policy that cannot ask this model why.
+    """
 
     task: str
     metric: str
@@ -65,6 +68,7 @@ class Comparison:
     device: str
     seconds: float
     outcomes: Sequence[Outcome]
+    left_out: Sequence[str] = ()
 
 
 def compared(
@@ -79,7 +83,7 @@ def compared(
 
     A full pass is timed once an epoch and counts for all policies that ask for one. Early stopping is left out, and a schedule that
     reacts to validation sees every epoch: with those a policy's own run may take another course. Raises ConflictError for policies
-    or a recipe that conflict, and for a run that diverges.
+    or a recipe that conflict, for a model that none of the policies can ask, and for a run that diverges.
     """
     from trainables.data.source import count
     from trainables.fit import fit
@@ -88,9 +92,11 @@ def compared(
     if conflicts:
         raise ConflictError("validation", conflicts)
     followed = [_Followed(policy) for policy in policies]
-    whole = _Followed(EveryEpoch())
+    whole, left_out = _Followed(EveryEpoch()), list[str]()
 
     def through(run: Run, batches: Iterator[Tensors]) -> Iterator[Tensors]:
+        if run.epoch == 1:
+            followed[:] = _fitting(followed, run, left_out)
         for batch in batches:
             yield batch
             for one in followed:
@@ -114,6 +120,7 @@ def compared(
         device=run.device.type,
         seconds=whole.seconds,
         outcomes=[one.outcome(task, whole) for one in followed],
+        left_out=left_out,
     )
 
 
@@ -193,9 +200,29 @@ class _Followed:
                 self.errors.setdefault(name, []).append(abs(self.known[metric] - full[metric]))
 
 
+def _fitting(followed: Sequence[_Followed], run: Run, left_out: list[str]) -> list[_Followed]:
+    """Those that can ask this model; of the others it is said why not. Raises ConflictError where none is left."""
+    from trainables.seeds import seeded
+
+    fitting = []
+    for one in followed:
+        try:
+            if isinstance(one.policy, Preparing):
+                with seeded(run.device, "look"):
+                    one.policy.prepare(run)
+            fitting.append(one)
+        except ConflictError as error:
+            left_out += error.conflicts
+    if left_out and not fitting:
+        raise ConflictError("validation", left_out)
+    return fitting
+
+
 def _finite(run: Run, full: Mapping[str, float]) -> None:
     """Raises ConflictError for a value that cannot be compared."""
-    for name in ("val/loss", f"val/{run.task.goal.metric}"):
+    from trainables.validation.passes import sets
+
+    for name in ("val/loss", *(f"{name}/{run.task.goal.metric}" for name in sets(run))):
         if not math.isfinite(full[name]):
             said = (
                 f"{name} is {full[name]} after epoch {run.epoch}, which cannot be compared; take a lower learning rate"

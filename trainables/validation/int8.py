@@ -7,9 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trainables.describe import text
+from trainables.errors import ConflictError
 from trainables.validation.validation import whole
 
 if TYPE_CHECKING:
+    from trainables.export import Quantised
     from trainables.run import Run
     from trainables.task import Maximise, Minimise
 
@@ -22,7 +25,7 @@ class Int8:
     """An INT8 copy on ONNX Runtime passes over every validation set after each epoch, as ``val/accuracy_int8``; every ``every``-th
     epoch has a full pass beside it.
 
-    The graph is made once, at the first epoch's end, in seconds; each pass gives it the weights as they are. Where both were asked
+    The graph is made once, before the first step, in seconds; each pass gives it the weights as they are. Where both were asked
     the history has both, and how far the copy is off, ``val/accuracy_int8_error``; the copy's values choose nothing. It runs on the
     CPU and saves time where products of large matrices are what a pass costs: a small model is faster as it is. A recurrent layer
     is quantised anew as a whole, which takes longer. Needs the extra ``export``.
@@ -50,21 +53,31 @@ class Int8:
         """By the epoch's number alone."""
         return epoch % self.every == 0
 
-    def instead(self, run: Run) -> Mapping[str, float]:
-        """The copy's values, with the weights that would be used. Raises ExportError for a model that has no such copy."""
-        import torch
-
+    def prepare(self, run: Run) -> None:
+        """Make the graph, and ask it for two samples. Raises ConflictError for a model that has no such copy."""
         from trainables.data.source import head
+        from trainables.export.needed import ExportError, first_line
+
+        try:
+            self._graph(run).copied(run.deployed)(*head(run.splits.val, 2)[:-1])
+        except Exception as error:  # the runtime's own have no common class
+            said = str(error) if isinstance(error, ExportError) else first_line(error)
+            raise ConflictError(
+                "validation",
+                [
+                    f"{text(self)} needs an INT8 copy of {text(run.recipe.model)}, and there is none: {said}; or take "
+                    "EveryEpoch(), Thirds() or another policy, which ask the model itself"
+                ],
+            ) from error
+
+    def instead(self, run: Run) -> Mapping[str, float]:
+        """The copy's values, with the weights that would be used."""
         from trainables.evaluate import evaluate
-        from trainables.export.quantised import Quantised
         from trainables.precision import FP32
         from trainables.validation.passes import sets
 
-        made = run.made.get(MADE)
-        if made is None:
-            inputs = head(run.splits.val, 2)[:-1]
-            made = run.made[MADE] = Quantised(run.deployed, inputs, threads=torch.get_num_threads())
-        copy, named = made.copied(run.deployed), run.splits.named()
+        copy, named = self._graph(run).copied(run.deployed), run.splits.named()
+        precision = run.recipe.precision if copy is run.deployed else FP32()  # of a run that has diverged
         found: dict[str, float] = {}
         for name in sets(run):
             values = evaluate(
@@ -72,7 +85,7 @@ class Int8:
                 named[name],
                 loss=run.loss,
                 metrics=run.task.metrics,
-                precision=FP32(),
+                precision=precision,
                 size=run.evaluation_batch,
                 world=run.world,
             )
@@ -89,3 +102,18 @@ class Int8:
         missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if importlib.util.find_spec(name) is None]
         if missing:
             yield f"Int8 needs {', '.join(missing)}; install the extra: pip install -c constraints.txt -e '.[export]'"
+
+    def _graph(self, run: Run) -> Quantised:
+        """What weights are put into: made once a run."""
+        import torch
+
+        from trainables.data.source import head
+        from trainables.export.quantised import Quantised
+        from trainables.export.template import stirred
+
+        if MADE not in run.made:
+            inputs = head(run.splits.val, 2)[:-1]
+            # Weights are found in the graph by their values, of which a model that has not learned yet may have many alike.
+            run.made[MADE] = Quantised(stirred(run.deployed), inputs, threads=torch.get_num_threads())
+        made: Quantised = run.made[MADE]
+        return made

@@ -13,7 +13,7 @@ from trainables.data import feed
 from trainables.data.source import chosen, count
 from trainables.evaluate import evaluate
 from trainables.seeds import generator, seeded
-from trainables.validation.validation import Beside, due
+from trainables.validation.validation import Beside, Preparing, due
 
 if TYPE_CHECKING:
     from trainables.data.source import Set
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from trainables.task import Tensors
     from trainables.telemetry import Meter
     from trainables.validation.validation import Validation
+
+
+def prepared(run: Run) -> None:
+    """Let the recipe's policy make what it needs. Raises ConflictError for a model that it cannot ask."""
+    policy = run.recipe.validation
+    if isinstance(policy, Preparing):
+        policy.prepare(run)
 
 
 def validated(run: Run) -> Mapping[str, float]:

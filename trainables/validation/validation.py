@@ -59,6 +59,15 @@ class Picking(Protocol):
 
 
 @runtime_checkable
+class Preparing(Protocol):
+    """A policy that makes something of the model before the first step, and finds out there whether it can."""
+
+    def prepare(self, run: Run) -> None:
+        """Raises ConflictError, naming the model and the way out, for one that it cannot ask."""
+        ...
+
+
+@runtime_checkable
 class Beside(Protocol):
     """A policy that measures its own values at full passes too, so that the history says how far they are off."""
 

@@ -54,17 +54,19 @@ class WithinEpoch:
 
     def within(self, steps: int) -> frozenset[int]:
         """After every so many batches, or those nearest to each fraction of the epoch."""
-        if self.every >= 1:
-            return frozenset(range(int(self.every), steps, int(self.every)))
+        if isinstance(self.every, int):
+            return frozenset(range(self.every, steps, self.every))
         # A hair less than 1, so that ten tenths are nine looks.
         looks = int((1 - 1e-9) / self.every)
         return frozenset(round(steps * number * self.every) for number in range(1, looks + 1)) - {0, steps}
 
     def conflicts(self) -> Iterator[str]:
         """What is wrong with the settings."""
-        if isinstance(self.every, bool) or not self.every > 0 or (self.every >= 1 and self.every != int(self.every)):
+        # 1.0 is refused: it reads like all of the epoch, and would be a look after each batch.
+        batches = isinstance(self.every, int) and not isinstance(self.every, bool) and self.every >= 1
+        if not batches and not (isinstance(self.every, float) and 0 < self.every < 1):
             yield (
-                f"WithinEpoch every {self.every} must be a fraction of the epoch below 1, or a whole number of batches from 1; "
+                f"WithinEpoch every {self.every!r} must be a fraction of the epoch below 1, or a whole number of batches from 1; "
                 "0.25 looks after each quarter, EveryEpoch() at the end alone"
             )
         yield from sharing("WithinEpoch", "share", self.share, all_of_it="is all of each set")

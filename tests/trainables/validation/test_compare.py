@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from trainables import (
     WithinEpoch,
 )
 from trainables.fit import fit
+from trainables.recipe_file import write
 from trainables.train import best_epoch
 from trainables.validation import Validation
 from trainables.validation.__main__ import main, show
@@ -49,7 +51,12 @@ def interrupting(seed: int) -> Splits[Any]:  # noqa: ARG001
     raise KeyboardInterrupt
 
 
+def failing(seed: int) -> Splits[Any]:  # noqa: ARG001
+    raise ZeroDivisionError("nothing to divide by")
+
+
 more = replace(task, data=far)
+failed = replace(task, data=failing)
 interrupted = replace(task, data=interrupting)
 
 
@@ -140,6 +147,16 @@ def test_the_command_prints_a_table_or_one_object(capsys: pytest.CaptureFixture[
     assert told["outcomes"][0]["saved"] == 0
 
 
+def test_a_recipe_of_one_s_own_parts_is_taken_where_its_module_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(write(tmp_path / "mine.yaml", recipe(model=Normed(), epochs=2)))
+    assert main(["--task", SMALL, "--recipe", path]) == 2
+    assert "tests.trainables.test_world, which may not be imported" in capsys.readouterr().err
+    assert main(["--task", SMALL, "--recipe", path, "--module", "tests", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["epochs"] == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -155,6 +172,7 @@ def test_the_command_prints_a_table_or_one_object(capsys: pytest.CaptureFixture[
         (["--task", SMALL, "--epochs", "0"], "epochs 0 must be a whole number from 1"),
         (["--task", SMALL, "--device", "abacus"], "--device: 'abacus' is no device; take cpu or cuda"),
         (["--task", SMALL, "--recipe", "nowhere.json"], "nowhere.json: there is no such file"),
+        (["--task", f"{__name__}:failed"], "ZeroDivisionError: nothing to divide by (/"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from tests.trainables.small import recipe, task
-from trainables import EMA, ConflictError
+from tests.trainables.small import clusters, recipe, task
+from trainables import EMA, SGD, ConflictError, InMemory, Splits
 from trainables.data.source import count
 from trainables.export import Quantised
 from trainables.fit import Epoch, fit
 from trainables.models import MLP, StateSpace
-from trainables.train import best_epoch
-from trainables.validation import EveryEpoch
-from trainables.validation.__main__ import usual
+from trainables.run import Run
+from trainables.train import best_epoch, train
+from trainables.validation import EveryEpoch, Validation
+from trainables.validation.__main__ import show, usual
+from trainables.validation.also_at import AlsoAt
 from trainables.validation.compare import compared
-from trainables.validation.int8 import Int8
+from trainables.validation.int8 import MADE, Int8
+
+NO_ONNX = StateSpace(width=4, states=2)
+"""Its complex numbers have no form there."""
 
 
 def epochs(**changes: object) -> list[Epoch]:
@@ -50,9 +60,53 @@ def test_it_follows_the_weights_that_would_be_used_and_changes_nothing_that_is_l
     assert count(run.splits.val) == len(target)
 
 
-def test_what_has_no_copy_is_said() -> None:
-    with pytest.raises(ValueError, match="cannot be exported"):
-        epochs(validation=Int8(), model=StateSpace(width=4, states=2))
+NO_COPY = (
+    r"needs an INT8 copy of StateSpace\(.*\), and there is none: .* cannot be exported: .*; or take EveryEpoch\(\)"
+)
+
+
+@pytest.mark.parametrize("segment", [False, True], ids=["a whole run", "a segment"])
+def test_what_has_no_copy_is_said_before_the_first_step(segment: bool) -> None:
+    """Whatever the epoch at whose end the copy would be asked first."""
+    steps: list[int] = []
+
+    def through(run: Run, batches: Iterator[tuple[Tensor, ...]]) -> Iterator[tuple[Tensor, ...]]:
+        for batch in batches:
+            steps.append(run.step)
+            yield batch
+
+    policy: Validation = Int8(every=9)
+    settings = recipe(validation=AlsoAt(policy=policy, epoch=2) if segment else policy, model=NO_ONNX)
+    with pytest.raises(ConflictError, match=NO_COPY):
+        next(fit(task, settings, through=through))
+    assert not steps
+
+
+def test_a_model_that_has_learned_nothing_yet_has_a_graph_that_takes_weights_quickly() -> None:
+    """All weights of its layers are alike, so none could be told from another by its values."""
+
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Zero:
+        def build(self) -> nn.Module:
+            net = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 3))
+            for parameter in net.parameters():
+                nn.init.zeros_(parameter)
+            return net
+
+    run = epochs(validation=Int8(every=1), model=Zero(), epochs=1)[-1].run
+    assert run.made[MADE].quick
+
+
+def test_a_run_that_diverges_is_told_as_one(tmp_path: Path) -> None:
+    """Weights that are not finite have no copy, and the model itself is asked, in its own precision, also of a source."""
+
+    def looked_up(seed: int) -> Splits[Any]:
+        splits = clusters(seed)
+        return replace(splits, val=InMemory(splits.val))
+
+    settings = recipe(optimizer=SGD(lr=1e200), validation=Int8(every=9), model=MLP(widths=(8,)))
+    trained = train(replace(task, data=looked_up), settings, folder=tmp_path, report=lambda _: False)
+    assert trained.ending == "diverged"
 
 
 def test_the_table_of_policies_has_it() -> None:
@@ -60,6 +114,16 @@ def test_the_table_of_policies_has_it() -> None:
     (found,) = compared(task, recipe(epochs=3), [Int8(every=2)]).outcomes
     assert (found.full, found.partial) == (2, 3)
     assert found.errors["val"].largest < 0.1
+
+
+def test_the_table_goes_on_without_a_policy_that_cannot_ask_the_model(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = recipe(epochs=2, model=NO_ONNX)
+    comparison = compared(task, settings, [Int8(), EveryEpoch()])
+    assert [one.policy for one in comparison.outcomes] == ["EveryEpoch"]
+    show(comparison)
+    assert "Left out: Int8 needs an INT8 copy of StateSpace(" in capsys.readouterr().out
+    with pytest.raises(ConflictError, match=NO_COPY):
+        compared(task, settings, [Int8()])
 
 
 def test_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,13 @@ def test_only_some_ask_for_samples_by_number() -> None:
         (WithinEpoch(every=2.5), "WithinEpoch every 2.5 must be a fraction"),
         (WithinEpoch(share=-1), "WithinEpoch share -1 must lie above 0"),
         (Sampled(share="a"), "Sampled share 'a' must lie"),  # type: ignore[arg-type]
-        (WithinEpoch(every="a"), "holds a value of the wrong type"),  # type: ignore[arg-type]
+        (
+            WithinEpoch(every=1.0),
+            "WithinEpoch every 1.0 must be a fraction of the epoch below 1, or a whole number of batches",
+        ),
+        (WithinEpoch(every=float("inf")), "WithinEpoch every inf must be a fraction"),
+        (WithinEpoch(every=True), "WithinEpoch every True must be a fraction"),
+        (WithinEpoch(every="a"), "WithinEpoch every 'a' must be a fraction"),  # type: ignore[arg-type]
         (None, "validation None would leave a run without a value"),
         ("often", "validation 'often' is a str, not a part"),
     ],
