@@ -39,9 +39,10 @@ def divided(
     import torch
 
     from trainables.data.indexed import Chosen
+    from trainables.data.source import every_target
 
     drawn = generator("split", seed)
-    order = _by_class(source.targets(), seed) if by_class else torch.randperm(source.samples, generator=drawn)
+    order = _by_class(every_target(source), seed) if by_class else torch.randperm(source.samples, generator=drawn)
     train, chosen_on, judged_on = (Chosen(source=source, rows=rows) for rows in _dealt(order, val=val, test=test))
     return Splits(train=train, val=chosen_on, test=judged_on)
 

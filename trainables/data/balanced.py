@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainables.data.source import by_sample
+from trainables.data.source import by_sample, every_target
 from trainables.errors import ConflictError
 from trainables.seeds import generator
 
@@ -27,7 +27,7 @@ class Balanced:
     group is the class, or what ``groups`` gives for each sample of (input…, target), [N] whole numbers, such as the character that
     is played. An epoch has as many samples as without it: the expected counts of
     ``torch.utils.data.WeightedRandomSampler``, but met exactly and not on average, and no sample a second time before its group is
-    through.
+    through. For ``groups`` every epoch begins with a pass over the whole set; classes are known without one.
     """
 
     power: float = 1.0
@@ -37,7 +37,7 @@ class Balanced:
         """All numbers at once. Raises ConflictError for targets that are no classes."""
         import torch
 
-        values = by_sample(train, self.groups or _classes).cpu()
+        values = (every_target(train) if self.groups is None else by_sample(train, self.groups)).cpu()
         if values.ndim != 1 or values.is_floating_point():
             raise ConflictError(
                 "sampling",
@@ -77,7 +77,3 @@ def _rounds(group: Tensor, count: int, drawn: torch.Generator) -> Tensor:
     times = math.ceil(count / len(group))
     rounds = [group[torch.randperm(len(group), generator=drawn)] for _ in range(times)]
     return torch.cat(rounds)[:count] if rounds else group[:0]
-
-
-def _classes(samples: Tensors) -> Tensor:
-    return samples[-1]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables.data.indexed import Chosen, Joined, indexed
 from trainables.data.mapped import INDEX, Mapped, write
-from trainables.data.source import Indexed, by_sample, count
+from trainables.data.source import Indexed, by_sample, count, every_target
+from trainables.describe import plain
 from trainables.errors import ConflictError
 from trainables.precision import FP32, Precision
 from trainables.recipe import Adaptable, Model
@@ -61,7 +62,7 @@ class Embedded:
 
         def paired(name: str) -> Tensors | Beside:
             rows = torch.from_numpy(np.searchsorted(distinct, keys[name]))
-            there = Beside(inputs=Chosen(source=embeddings, rows=rows), target=sets[name].targets())
+            there = Beside(inputs=Chosen(source=embeddings, rows=rows), target=every_target(sets[name]))
             return there.take(torch.arange(len(rows))) if self.in_memory else there
 
         more = {name: paired(f"val_{name}") for name in splits.more}
@@ -204,10 +205,12 @@ def _wide(inputs: Tensors) -> Tensors:
 
 
 def _described(module: nn.Module) -> Iterator[str | bytes]:
-    """All that its output follows from beside the inputs: structure, code that is not torch's, weights and buffers."""
+    """All that its output follows from beside the inputs: structure, settings, code that is not torch's, weights and buffers."""
     import torch
 
     yield repr(module)
+    for name, part in module.named_modules():
+        yield from (f"{name}.{setting}" for setting in _settings(part))
     kinds = {type(part) for part in module.modules()}
     for kind in sorted(kinds, key=lambda kind: (kind.__module__, kind.__qualname__)):
         if not kind.__module__.startswith("torch."):
@@ -215,6 +218,23 @@ def _described(module: nn.Module) -> Iterator[str | bytes]:
     for name, tensor in module.state_dict().items():
         yield f"{name} {tensor.dtype} {tuple(tensor.shape)}"
         yield tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def _settings(part: nn.Module) -> Iterator[str]:
+    """The numbers, texts and functions that a module holds, and those that its ``forward`` takes from around it."""
+    held = {name: value for name, value in vars(part).items() if not name.startswith("_") and name != "training"}
+    forward = inspect.unwrap(type(part).forward)
+    if inspect.isfunction(forward):
+        around = inspect.getclosurevars(forward)
+        held |= {**around.globals, **around.nonlocals}
+    for name, value in held.items():
+        if (
+            value is None
+            or isinstance(value, bool | int | float | str | tuple)
+            or callable(value)
+            or is_dataclass(value)
+        ):
+            yield f"{name}={plain(value)}"
 
 
 def _source(kind: type[object]) -> str:

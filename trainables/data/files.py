@@ -39,16 +39,27 @@ class Rows:
 
         column = self.filled(name)
         try:
-            found = np.asarray(column.cast(pyarrow.float32()).to_numpy())
+            # Not safe: whole numbers beyond 2^24 are rounded to single precision, as others are.
+            found = np.asarray(column.cast(pyarrow.float32(), safe=False).to_numpy())
         except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
-            row, value = next((row, value) for row, value in enumerate(column.to_pylist()) if not _number(value))
+            values = [self._number(row, name, value) for row, value in enumerate(column.to_pylist())]
+            with np.errstate(over="ignore"):
+                found = np.asarray(values).astype(np.float32)
+        bad = np.flatnonzero(~np.isfinite(found))
+        if len(bad):
+            row = int(bad[0])
+            said = f"holds {column[row].as_py()!r}; all must be finite in single precision: mend or drop the row"
+            raise self.wrong(row, name, said)
+        return found
+
+    def _number(self, row: int, name: str, value: Any) -> float:
+        """A cell that is not stored as a number, such as a text in spaces. Raises ConflictError where it is none."""
+        try:
+            return float(value)
+        except (TypeError, ValueError, OverflowError):
             raise self.wrong(
                 row, name, f"holds {value!r}, which is no number; mend the cell, encode or drop the column"
             ) from None
-        bad = np.flatnonzero(~np.isfinite(found))
-        if len(bad):
-            raise self.wrong(int(bad[0]), name, f"holds {found[bad[0]]}; all must be finite: mend or drop the row")
-        return found
 
     def filled(self, name: str) -> Any:
         """A column of which no cell is empty. Raises ConflictError for one that is not there, and names the first empty cell."""
@@ -140,7 +151,9 @@ def _read(path: str, columns: Sequence[str] | None) -> Any:
 
 
 def _csv(path: str) -> Any:
-    """Raises ConflictError with the row that has more or fewer cells than the header."""
+    """Empty cells are empty in texts too, and a text such as NA is one. Raises ConflictError with the row that has more or fewer
+    cells than the header.
+    """
     from pyarrow import csv
 
     bad: list[Any] = []
@@ -151,16 +164,19 @@ def _csv(path: str) -> Any:
 
     tabs = Path(path.removesuffix(".gz")).suffix.lower() == ".tsv"
     parsed = csv.ParseOptions(delimiter="\t" if tabs else ",", invalid_row_handler=noted)
+    met = csv.ConvertOptions(null_values=[""], strings_can_be_null=True)
     try:
-        return csv.read_csv(_source(path), parse_options=parsed)
+        return csv.read_csv(_source(path), parse_options=parsed, convert_options=met)
     except Exception:
         if not bad:
             raise
     bad.clear()
     options = csv.ReadOptions(use_threads=False)  # rows are numbered only so; the header is the first
     try:
-        csv.read_csv(_source(path), options, parsed)
+        csv.read_csv(_source(path), options, parsed, met)
     except Exception:
+        if not bad:
+            raise
         row = bad[0]
         raise _wrong(
             path,
@@ -240,14 +256,6 @@ def _source(path: str, *, whole: bool = False) -> Any:
         return pyarrow.memory_map(path) if whole else path
     system, inner = fs.FileSystem.from_uri(path)
     return system.open_input_file(inner) if whole else system.open_input_stream(inner)
-
-
-def _number(value: Any) -> bool:
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _wrong(path: str, what: str) -> ConflictError:

@@ -41,19 +41,22 @@ class Mapped:
     columns: tuple[_Column, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))
         try:
             described = json.loads((self.folder / INDEX).read_text())
-        except FileNotFoundError:
+            if described["format"] != FORMAT:
+                raise _wrong(
+                    self.folder, f"has format {described['format']}, this version reads {FORMAT}; write it anew"
+                )
+            samples = described["samples"]
+            columns = tuple(
+                _Column.opened(self.folder / f"{number}.bin", column["type"], tuple(column["shape"]), samples)
+                for number, column in enumerate(described["columns"])
+            )
+        except (FileNotFoundError, NotADirectoryError):
             raise _wrong(self.folder, f"holds no {INDEX}; write the set there by trainables.data.write") from None
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _wrong(self.folder, f"has a damaged {INDEX} ({error}); delete the folder and write it anew") from None
-        if described["format"] != FORMAT:
-            raise _wrong(self.folder, f"has format {described['format']}, this version reads {FORMAT}; write it anew")
-        samples = described["samples"]
-        columns = tuple(
-            _Column.opened(self.folder / f"{number}.bin", column["type"], tuple(column["shape"]), samples)
-            for number, column in enumerate(described["columns"])
-        )
         object.__setattr__(self, "samples", samples)
         object.__setattr__(self, "columns", columns)
 
@@ -122,10 +125,15 @@ class _Column:
 def write(folder: Path, batches: Iterable[Tensors]) -> Mapped:
     """Put the samples of the batches, (input…, target) each, on disk one after the other, in memory of one batch.
 
-    The folder appears once all is written and synced. One that is there already, perhaps since another process was faster, is left
-    as it is and opened. Raises ConflictError for batches without a sample or that differ in types or shapes.
+    The folder appears once all is written and synced. A set that is there already, or by then since another process was faster, is
+    left as it is and opened. Raises ConflictError for a place where something else is, and for batches without a sample, of tensors
+    that differ in length, or that differ in types or shapes.
     """
     folder = Path(folder)
+    if (folder / INDEX).exists():
+        return Mapped(folder)
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise _wrong(folder, f"is there already and holds no {INDEX}; name a folder that is new or empty")
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -133,13 +141,12 @@ def write(folder: Path, batches: Iterable[Tensors]) -> Mapped:
         with (draft / INDEX).open("w") as file:
             json.dump(described, file)
             _sync(file.fileno(), file.flush)
-        if not folder.exists():
-            draft.chmod(0o755)
-            try:
-                draft.rename(folder)
-            except OSError:
-                if not (folder / INDEX).exists():
-                    raise
+        draft.chmod(0o755)
+        try:
+            draft.rename(folder)
+        except OSError:
+            if not (folder / INDEX).exists():
+                raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return Mapped(folder)
@@ -160,6 +167,11 @@ def _written(draft: Path, folder: Path, batches: Iterable[Tensors]) -> dict[str,
                 files = [stack.enter_context((draft / f"{place}.bin").open("wb")) for place in range(len(columns))]
             if kinds != columns:
                 raise _wrong(folder, f"cannot be written: a batch holds {kinds}, those before it {columns}")
+            lengths = {len(tensor) for tensor in batch}
+            if len(lengths) > 1:
+                raise _wrong(folder, f"cannot be written: a batch holds tensors of {sorted(lengths)} samples")
+            if any(0 in tensor.shape[1:] for tensor in batch):
+                raise _wrong(folder, f"cannot be written: a batch holds {kinds}, of which one has no values")
             for tensor, file in zip(batch, files, strict=True):
                 tensor.detach().cpu().contiguous().view(_stored(tensor.dtype)).numpy().tofile(file)
             samples += len(batch[-1])

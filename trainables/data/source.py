@@ -25,7 +25,7 @@ class Source(Protocol):
         ...
 
     def targets(self) -> Tensor:
-        """Targets that tell how many outputs are needed, [n, ...]: all of them, or some with the largest class among them."""
+        """Targets that tell how many outputs are needed, [n, ...]: all of them as they lie, or fewer with the largest class."""
         ...
 
     def in_order(self, begin: int, end: int, size: int) -> Iterator[Tensors]:
@@ -78,6 +78,12 @@ def targets(samples: Set) -> Tensor:
     return samples[-1] if resident(samples) else samples.targets()
 
 
+def every_target(samples: Set) -> Tensor:
+    """The target of each sample, [N, ...]; a source that tells only some is read through."""
+    found = targets(samples)
+    return found if len(found) == count(samples) else by_sample(samples, _last)
+
+
 def by_sample(samples: Set, function: Callable[[Tensors], Tensor], size: int = 8192) -> Tensor:
     """What ``function`` of (input…, target) gives for each sample, [N, ...]; of a source it is asked batch by batch."""
     import torch
@@ -110,6 +116,10 @@ def joined(first: Set, then: Set) -> Set:
 def moved(batch: Tensors, device: torch.device, dtype: torch.dtype) -> Tensors:
     """The tensors on this device, floating ones in this type."""
     return tuple(t.to(device=device, dtype=dtype if t.is_floating_point() else t.dtype) for t in batch)
+
+
+def _last(samples: Tensors) -> Tensor:
+    return samples[-1]
 
 
 def _indexed(samples: Indexed | Streamed) -> Indexed:

@@ -8,6 +8,7 @@ from itertools import accumulate, chain, repeat
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from trainables.data.chunked import of_chunk
+from trainables.errors import ConflictError
 from trainables.seeds import generator
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ class Stream:
 
     shards: Shards
     mix: int = 4
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.mix, int) or self.mix < 1:
+            raise ConflictError("data", [f"Stream mix {self.mix} must be a whole number of shards from 1; 4 is usual"])
 
     @property
     def samples(self) -> int:
@@ -94,7 +99,7 @@ class Stream:
         ]
         found = self.shards.read([number for place in needed for number in groups[place]])
         for place in needed:
-            held = [next(found) for _ in groups[place]]
+            held = [_whole(next(found), number, counts[number]) for number in groups[place]]
             samples = sum(len(shard[-1]) for shard in held)
             start = ends[place] - samples
             here = slice(max(0, begin - start), min(samples, end - start))
@@ -107,6 +112,15 @@ class Stream:
             else:
                 yield tuple(tensor[here] for tensor in joined)
             del joined  # before the next shards are read
+
+
+def _whole(shard: Tensors, number: int, count: int) -> Tensors:
+    """A shard that has as many samples as it was counted with. Raises ConflictError for one that has changed since."""
+    if any(len(tensor) != count for tensor in shard):
+        lengths = ", ".join(str(len(tensor)) for tensor in shard)
+        said = f"shard {number} has {lengths} samples where {count} were counted; leave shards as they are while they are read"
+        raise ConflictError("data", [f"{said}, and start the run anew"])
+    return shard
 
 
 BLOCK = 8192

@@ -156,6 +156,51 @@ def test_code_of_the_same_name_is_told_apart(tmp_path: Path) -> None:
     assert torch.equal(2 * plain, twice)
 
 
+FACTOR = 3.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Times:
+    """A front whose factor stands in no weight, no text and no name: it is held, taken from around, or a constant of the module."""
+
+    factor: float
+    where: str
+
+    def build(self) -> nn.Module:
+        factor = self.factor
+
+        class Held(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.factor = factor
+
+            def forward(self, points: Tensor) -> Tensor:
+                return self.factor * points
+
+        class Around(nn.Module):
+            def forward(self, points: Tensor) -> Tensor:
+                return factor * points
+
+        class Constant(nn.Module):
+            def forward(self, points: Tensor) -> Tensor:
+                return FACTOR * points
+
+        return {"held": Held, "around": Around, "constant": Constant}[self.where]()
+
+
+@pytest.mark.parametrize("where", ["held", "around", "constant"])
+def test_a_setting_that_is_no_weight_tells_fronts_apart(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for factor in (1.0, 2.0, 1.0):
+        monkeypatch.setattr("tests.trainables.data.test_embedded.FACTOR", factor)
+        found.append(embedded(tmp_path, front=Times(factor=factor, where=where))(1).train[0])
+    assert torch.equal(2 * found[0], found[1])
+    assert torch.equal(found[0], found[2])
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_it_is_taken_from_the_disk_and_not_from_memory(tmp_path: Path) -> None:
     data = embedded(tmp_path, in_memory=False)
     first = data(1)

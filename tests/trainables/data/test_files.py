@@ -104,7 +104,10 @@ def refused(path: Path, *columns: str) -> str:
         ("t.csv", "a,b\n1,2\n3\n", "cannot be read as a table: row 2 has 1 cells where the header has 2: '3'; mend or drop it"),
         ("t.csv", "a,b\n1,2\n3,\n,4\n,4\n", ", row 3, column 'a' is empty, and 1 more of its cells are; fill it, or drop the row"),
         ("t.csv", "a,b\n1,2\n3,x\n", ", row 2, column 'b' holds 'x', which is no number; mend the cell, encode or drop the column"),
-        ("t.csv", "a,b\n1,2\n3,-inf\n", ", row 2, column 'b' holds -inf; all must be finite: mend or drop the row"),
+        ("t.csv", "a,b\n1,2\n3,-inf\n", ", row 2, column 'b' holds -inf; all must be finite in single precision: mend or drop"),
+        ("t.csv", "a,b\n1,2\n3,1e300\n", ", row 2, column 'b' holds 1e+300; all must be finite in single precision"),
+        ("t.csv", "a,b\n1,2\n3,NA\n", ", row 2, column 'b' holds 'NA', which is no number; mend the cell"),
+        ("t.csv", "a,b\n1,\" 2\"\n3,y\n", ", row 2, column 'b' holds 'y', which is no number; mend the cell"),
         ("t.csv", "", " cannot be read as a table (csv): Empty CSV file"),
         ("t.jsonl", '{"a": 1}\n{"a": 2\n', " cannot be read as a table: row 2 is no JSON (Expecting ',' delimiter"),
         ("t.jsonl", '{"a": 1}\n{"a": null}\n', ", row 2, column 'a' is empty; fill it, or drop the row"),
@@ -123,6 +126,22 @@ def test_what_is_wrong_is_named_by_file_row_and_column(name: str, text: str, sai
     found = refused(tmp_path / name)
     assert found.startswith(name)
     assert said in found
+
+
+def test_whole_numbers_too_long_for_single_precision_and_texts_in_spaces_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f'a,b\n{2**24 + 1}," 2"\n{2**62},"3.5 "\n')
+    rows = read(str(tmp_path / "t.csv"))
+    assert rows.numbers("a").tolist() == [2.0**24, 2.0**62]
+    assert rows.numbers("b").tolist() == [2.0, 3.5]
+
+
+def test_an_empty_class_is_no_class_and_one_that_is_called_na_is(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,kind\n" + "1,NA\n2,yes\n" * 20 + "3,\n")
+    with pytest.raises(ConflictError, match="row 41, column 'kind' is empty; fill it, or drop the row"):
+        Table(path=str(path))(1)
+    path.write_text("a,kind\n" + "1,NA\n2,yes\n" * 20)
+    assert Table(path=str(path))(1).shape(table.loss).outputs == 2
 
 
 def test_columns_that_are_missing_are_named(tmp_path: Path) -> None:

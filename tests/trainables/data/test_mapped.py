@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,22 @@ def test_a_set_that_is_there_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
+def test_what_is_in_the_way_is_told_before_a_batch_is_made(tmp_path: Path) -> None:
+    def batches() -> Iterator[tuple[torch.Tensor, ...]]:
+        raise AssertionError("a batch was made")
+        yield
+
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("")
+    (tmp_path / "file").write_text("")
+    for name in ("full", "file"):
+        with pytest.raises(ConflictError, match=rf"{name} is there already and holds no set\.json; name a folder"):
+            write(tmp_path / name, batches())
+    (tmp_path / "empty").mkdir()
+    first = write(tmp_path / "empty", [(torch.zeros(3, 2), torch.arange(3))])
+    assert write(tmp_path / "empty", batches()).samples == first.samples == 3
+
+
 def test_what_is_no_whole_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConflictError, match=r"nowhere holds no set\.json; write the set there"):
         Mapped(tmp_path / "nowhere")
@@ -72,9 +89,13 @@ def test_what_is_no_whole_set_is_named(tmp_path: Path) -> None:
     (folder / "set.json").write_text(json.dumps({"format": 9}))
     with pytest.raises(ConflictError, match="format 9, this version reads 1"):
         Mapped(folder)
-    (folder / "set.json").write_text("{")
-    with pytest.raises(ConflictError, match=r"damaged set\.json"):
-        Mapped(folder)
+    for text in ("{", "[]", "{}", '{"format": 1, "samples": 3, "columns": [{"type": "float33", "shape": []}]}'):
+        (folder / "set.json").write_text(text)
+        with pytest.raises(ConflictError, match=r"damaged set\.json"):
+            Mapped(folder)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConflictError, match=r"file holds no set\.json"):
+        Mapped(tmp_path / "file")
 
 
 def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
@@ -82,6 +103,11 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
         write(tmp_path / "set", [])
     with pytest.raises(ConflictError, match="a batch holds"):
         write(tmp_path / "set", [(torch.zeros(3, 2), torch.arange(3)), (torch.zeros(3, 3), torch.arange(3))])
+
+    with pytest.raises(ConflictError, match=r"a batch holds tensors of \[2, 3\] samples"):
+        write(tmp_path / "set", [(torch.zeros(3, 2), torch.arange(2))])
+    with pytest.raises(ConflictError, match="of which one has no values"):
+        write(tmp_path / "set", [(torch.zeros(3, 0), torch.arange(3))])
 
     def broken() -> None:
         raise OSError("no more samples")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from trainables import (
     Chunked,
     ConflictError,
     Curriculum,
+    Embedded,
     InMemory,
     KFold,
     Noise,
@@ -33,7 +34,9 @@ from trainables.compiled import warm
 from trainables.data import Chosen, Indexed, Joined, write
 from trainables.data.source import by_sample, count, head
 from trainables.fit import fit
+from trainables.models import MLP
 from trainables.run import Run
+from trainables.splitting import divided
 from trainables.world import World
 
 Tensors = tuple[Tensor, ...]
@@ -132,6 +135,50 @@ def test_what_a_source_says_of_itself(path: str, tmp_path: Path) -> None:
     assert not list(source.in_order(4, 4, 5))
     rows = torch.tensor([19, 0, 0, 7])
     assert all(map(torch.equal, source.take(rows), (tensor[rows] for tensor in tensors)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Terse:
+    """A source that tells its largest class alone, or all targets and then no sample in order."""
+
+    source: InMemory
+    all_of_them: bool
+
+    @property
+    def samples(self) -> int:
+        return self.source.samples
+
+    def targets(self) -> Tensor:
+        return self.source.targets() if self.all_of_them else self.source.targets().max()[None]
+
+    def take(self, rows: Tensor) -> Tensors:
+        return self.source.take(rows)
+
+    def in_order(self, begin: int, end: int, size: int) -> Iterator[Tensors]:
+        assert not self.all_of_them, "the set was read for what its targets tell"
+        return self.source.in_order(begin, end, size)
+
+
+@pytest.mark.parametrize("all_of_them", [False, True])
+def test_what_goes_by_the_target_of_each_sample_does_not_take_some_for_all(all_of_them: bool, tmp_path: Path) -> None:
+    plain = InMemory(task.data(3).train)
+    terse = Terse(plain, all_of_them)
+    for mine, theirs in zip(Balanced().blocks(terse, 1), Balanced().blocks(plain, 1), strict=True):
+        assert torch.equal(mine, theirs)
+    for mine, theirs in zip(
+        divided(terse, seed=1).named().values(), divided(plain, seed=1).named().values(), strict=True
+    ):
+        assert torch.equal(mine.rows, theirs.rows)  # type: ignore[attr-defined]
+    if all_of_them:
+        return
+    whole = Splits(train=plain, val=plain, test=plain)
+    found, told = (
+        Embedded(data=lambda _, part=part: replace(whole, train=part), front=MLP(inputs=2, outputs=2), cache=tmp_path)(
+            1
+        )
+        for part in (terse, plain)
+    )
+    assert all(map(torch.equal, found.train, told.train))
 
 
 def test_an_empty_source_is_refused() -> None:

@@ -270,8 +270,40 @@ def test_parquet_files_are_shards(tmp_path: Path) -> None:
     assert [len(batch[1]) for batch in Stream(shards=shards).in_order(1, 5, 3)] == [3, 1]
 
 
+def test_an_empty_shard_is_of_the_same_type_as_the_others(tmp_path: Path) -> None:
+    lay(tmp_path)
+    whole = parquet.read_table(tmp_path / "0.parquet")
+    parquet.write_table(whole.slice(0, 0), tmp_path / "2.parquet")
+    words = ParquetShards(path=str(tmp_path), inputs=("a",), target="word", classes=("no", "yes"))
+    (batch,) = Stream(shards=words).stream(10, 0, 1, 1)
+    assert batch[1].dtype == torch.int64
+    assert sorted(batch[1].tolist()) == [0, 0, 0, 1, 1]
+
+
+def test_shards_that_have_changed_since_they_were_counted_are_told(tmp_path: Path) -> None:
+    lay(tmp_path)
+    stream = Stream(shards=ParquetShards(path=str(tmp_path), inputs=("a",), target="kind"))
+    parquet.write_table(parquet.read_table(tmp_path / "0.parquet").slice(0, 1), tmp_path / "0.parquet")
+    with pytest.raises(ConflictError, match="shard 0 has 1, 1 samples where 3 were counted; leave shards as they are"):
+        list(stream.stream(2, 0, 1, 1))
+    (tmp_path / "1.parquet").unlink()
+    with pytest.raises(ConflictError, match=r"1\.parquet is gone; put it back"):
+        list(stream.in_order(3, 5, 2))
+    (tmp_path / "1.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(ConflictError, match=r"1\.parquet cannot be read: .*; write it anew, or take it out"):
+        list(stream.in_order(3, 5, 2))
+
+
 def test_bad_shards_are_named(tmp_path: Path) -> None:
     lay(tmp_path)
+    with pytest.raises(ConflictError, match="Stream mix 0 must be a whole number of shards from 1"):
+        Stream(shards=numbered([3]), mix=0)
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    for number, kinds in enumerate(([0, 1], [0.0, 1.5])):
+        parquet.write_table(pa.table({"a": [1.0, 2.0], "kind": kinds}), mixed / f"{number}.parquet")
+    with pytest.raises(ConflictError, match=r"1\.parquet has double in column 'kind', the files before it int64"):
+        ParquetShards(path=str(mixed), inputs=("a",), target="kind")
     with pytest.raises(ConflictError, match=r"0\.parquet has no column 'c'; it has a, b, kind, word, price"):
         ParquetShards(path=str(tmp_path), inputs=("c",), target="kind")
     words = ParquetShards(path=str(tmp_path), inputs=("a",), target="word", classes=("no", "perhaps"))
