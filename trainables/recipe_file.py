@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +85,13 @@ def read(path: Path, *, modules: Sequence[str] = ()) -> Stored:
         )
     said: list[str] = []
     recipe = _recipe(data.get("recipe"), "recipe", modules, said)
-    earlier = [_segment(entry, modules, said) for entry in _listed(data.get("earlier", []), said)]
+    entries = [_segment(entry, modules, said) for entry in _listed(data.get("earlier", []), said)]
+    earlier = tuple(one for one in entries if one is not None)
+    if recipe is not None:
+        said += _out_of_turn([one.until for one in earlier], recipe.epochs)
     if said or recipe is None:
         raise ConflictError(str(path), said)
-    return Stored(recipe=recipe, earlier=tuple(one for one in earlier if one is not None))
+    return Stored(recipe=recipe, earlier=earlier)
 
 
 def _data(path: Path) -> Mapping[Any, Any]:
@@ -129,11 +133,21 @@ def _recipe(data: Any, path: str, modules: Sequence[str], said: list[str]) -> Re
 
 def _segment(entry: Any, modules: Sequence[str], said: list[str]) -> Segment | None:
     until = entry.get("until") if isinstance(entry, Mapping) else None
-    if not isinstance(entry, Mapping) or not isinstance(until, int) or set(entry) != {"until", "recipe"}:
+    if not isinstance(entry, Mapping) or type(until) is not int or set(entry) != {"until", "recipe"}:
         said.append("earlier: each entry has until, the last epoch of its segment, and a recipe")
         return None
     recipe = _recipe(entry["recipe"], f"earlier until {until}", modules, said)
     return Segment(recipe=recipe, until=until) if recipe is not None else None
+
+
+def _out_of_turn(ends: Sequence[int], epochs: int) -> Iterator[str]:
+    """What is wrong with the last epochs of the segments before a recipe of so many epochs."""
+    for before, until in pairwise([0, *ends]):
+        if not before < until < epochs:
+            yield (
+                f"earlier: until {until} must lie above {before} and below the recipe's {epochs} epochs; "
+                "segments stand in their order"
+            )
 
 
 def _listed(data: Any, said: list[str]) -> list[Any]:

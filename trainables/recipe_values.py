@@ -22,6 +22,7 @@ from typing import Any
 
 from trainables.describe import default, join
 from trainables.errors import ConflictError
+from trainables.recipe_types import declared, fits, written
 
 SHIPPED = ("trainables", "trainables.models")
 """Where a class is found that is written by its bare name."""
@@ -190,6 +191,11 @@ def _part(data: Mapping[Any, Any], path: str, allowed: Sequence[str], said: list
         if name not in settings and default(field) is MISSING:
             said.append(f"{_here(path)}{found.__qualname__} needs {name}; name it")
     read = {n: _value(item, join(path, n), allowed, said) for n, item in settings.items() if n in known}
+    # One's own parts may declare what they like; what is shipped is what it says.
+    hints = declared(found) if _within(found.__module__, ("trainables",)) else {}
+    for name, item in read.items():
+        if item is not _BAD and name in hints and not fits(item, hints[name]):
+            said.append(f"{join(path, name)} {item!r} stands where {written(hints[name])} belongs")
     if len(said) > before:
         return _BAD
     try:

@@ -287,6 +287,53 @@ def test_what_is_not_known_is_refused_all_at_once(tmp_path: Path) -> None:
         read(tmp_path / "x.txt")
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("seed: x", "seed 'x' stands where int or Seeds belongs"),
+        ("seed: 1.5", "seed 1.5 stands where int or Seeds belongs"),
+        ("hooks: 3", "hooks 3 stands where a list of Hook belongs"),
+        ("freeze: 3", "freeze 3 stands where a list of str belongs"),
+        ("freeze: [3]", "freeze (3,) stands where a list of str belongs"),
+        ("schedule:", "schedule None stands where Schedule belongs"),
+        ("optimizer:", "optimizer None stands where Optimizer belongs"),
+        ("micro_batch: auto", "micro_batch 'auto' stands where int or Auto or null belongs"),
+        ("deterministic: 1", "deterministic 1 stands where bool belongs"),
+        ("epochs: true", "epochs True stands where int belongs"),
+        ("optimizer: {class: AdamW, lr: fast}", "optimizer.lr 'fast' stands where float belongs"),
+        (
+            "model: {class: MLP, activation: {class: MLP, widths: 3}}",
+            "model.activation.widths 3 stands where a list of int",
+        ),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named_by_its_place(tmp_path: Path, setting: str, said: str) -> None:
+    """Whoever builds a recipe in code has a type checker for that."""
+    begun = "" if setting.startswith("model") else "  model: {class: MLP}\n"
+    assert said in refused(tmp_path / "x.yaml", f"format: {FORMAT}\nrecipe:\n  class: Recipe\n{begun}  {setting}\n")
+
+
+def test_numbers_may_be_whole_and_one_s_own_parts_are_taken_at_their_word() -> None:
+    assert decoded({"class": "AdamW", "lr": 1}) == AdamW(lr=1)
+    assert decoded({"class": f"{HERE}:Net", "width": 0.5}, [HERE]).width == 0.5
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ("[0]", "earlier: until 0 must lie above 0 and below the recipe's 20 epochs"),
+        ("[4, 4]", "earlier: until 4 must lie above 4 and below"),
+        ("[8, 3]", "earlier: until 3 must lie above 8 and below"),
+        ("[20]", "earlier: until 20 must lie above 0 and below the recipe's 20 epochs; segments stand in their order"),
+        ("[true]", "earlier: each entry has until, the last epoch of its segment"),
+    ],
+)
+def test_segments_follow_one_another_before_the_recipe_s_end(tmp_path: Path, ends: str, said: str) -> None:
+    recipe = "{class: Recipe, model: {class: MLP}}"
+    entries = "".join(f"  - {{until: {end}, recipe: {recipe}}}\n" for end in ends.strip("[]").split(", "))
+    assert said in refused(tmp_path / "x.yaml", f"format: {FORMAT}\nrecipe: {recipe}\nearlier:\n{entries}")
+
+
 def test_no_code_is_run_that_was_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that is not allowed is not even imported, and of one that is nothing is called but its dataclasses."""
     (tmp_path / "foreign.py").write_text(
