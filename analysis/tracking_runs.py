@@ -22,7 +22,7 @@ _NOT_A_KEY = re.compile(r"[^/\w.\- ]")
 _AXES = ("epoch", "step", "time")
 
 Metric = tuple[str, float, int, int]
-"""Name, value, milliseconds since 1970, step (the epoch)."""
+"""Name, value, milliseconds since 1970, step: the epoch, or under ``step/`` the optimizer's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +126,11 @@ def _course(record: TrialRecord) -> str:
 
 
 def rows(record: TrialRecord, history: Iterable[Row], *, after: int = 0) -> list[Metric]:
-    """The metrics of the epochs past ``after``, in order, as ``train/ val/ test/ perf/``; what is not finite is left out."""
+    """The metrics of the epochs past ``after``, in order, as ``train/ val/ test/ perf/``; what is not finite is left out.
+
+    What was seen within an epoch is ``step/val_loss`` by the optimizer's step, beside what a trial notes there, and so is what
+    its end says of the same.
+    """
     metrics: list[Metric] = []
     before: Row = {}
     for row in history:
@@ -135,11 +139,25 @@ def rows(record: TrialRecord, history: Iterable[Row], *, after: int = 0) -> list
             for name, value in row.items():
                 if name not in _AXES and _finite(value):
                     metrics.append((_metric_key(name), float(value), when, epoch))
+            metrics += _looks(row, when)
             speed = _samples_per_second(row, before)
             if speed is not None:
                 metrics.append(("perf/samples_per_second", speed, when, epoch))
         before = row
     return metrics
+
+
+def _looks(row: Row, when: int) -> list[Metric]:
+    """Validations within an epoch, and at its end; the time is that of the end, since theirs is not kept."""
+    within = row.get("within")
+    looks = within if isinstance(within, list) else []
+    names = dict.fromkeys(name for look in looks for name in look if "/" in name)
+    return [
+        (_key(f"step/{name.replace('/', '_')}"), float(look[name]), when, int(look["step"]))
+        for look in [*looks, row]
+        for name in names
+        if _finite(look.get(name))
+    ]
 
 
 def once(record: TrialRecord, goal: Goal) -> list[Metric]:

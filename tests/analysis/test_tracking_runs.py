@@ -148,6 +148,39 @@ def test_only_epochs_past_the_last_written_are_given() -> None:
     assert rows(record, record.history, after=4) == [metric for metric in whole if metric[3] > 4]
 
 
+def test_looks_within_an_epoch_are_one_curve_by_step_with_its_ends() -> None:
+    """Those of a sample have no end of their own kind, and what is not finite is left out."""
+    looks: list[dict[str, Any]] = [
+        {"batch": 2, "step": 2, "val/loss": 0.9, "val_night/loss": 0.8, "val/loss_sample": 0.7},
+        {"batch": 4, "step": 4, "val/loss": None, "val_night/loss": 0.6, "val/loss_sample": 0.5},
+    ]
+    row = {"epoch": 1, "step": 6, "time": 3.0, "val/loss": 0.4, "val/accuracy": 0.1, "within": looks}
+    after = {
+        "epoch": 2,
+        "step": 12,
+        "time": 4.0,
+        "val/loss": 0.3,
+        "within": [{"batch": 2, "step": 8, "val/loss": 0.35}],
+    }
+    record = replace(heat({}, {}), history=[row, after])
+    metrics = rows(record, record.history)
+    assert [metric for metric in metrics if metric[0].startswith("step/")] == [
+        ("step/val_loss", 0.9, 3000, 2),
+        ("step/val_night_loss", 0.8, 3000, 2),
+        ("step/val_loss_sample", 0.7, 3000, 2),
+        ("step/val_night_loss", 0.6, 3000, 4),
+        ("step/val_loss_sample", 0.5, 3000, 4),
+        ("step/val_loss", 0.4, 3000, 6),
+        ("step/val_loss", 0.35, 4000, 8),
+        ("step/val_loss", 0.3, 4000, 12),
+    ]
+    assert [metric for metric in metrics if metric[0] == "val/loss"] == [
+        ("val/loss", 0.4, 3000, 1),
+        ("val/loss", 0.3, 4000, 2),
+    ]
+    assert {step for *_, step in rows(record, record.history, after=1) if step < 8} == {2}
+
+
 def test_what_is_not_finite_is_left_out_and_named_in_a_tag(question: Question) -> None:
     base = planted_record(level=64, stage=Stage.FINAL, seed=1, number=0, score=0.9, epochs=1)
     row = {
