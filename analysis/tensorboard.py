@@ -10,10 +10,10 @@ differ by their seeds alone, are one row with their mean.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from pathlib import Path
 
 from analysis import tensorboard_events as events
 from analysis import tracking_runs
+from analysis.arguments import WRONG, Parser
 from analysis.ledger import FolderError, Question, read_ledger, read_question
 from analysis.records import Row, Scalar, Stage, Status, TrialRecord
 from analysis.steps import Tail, place, read
@@ -233,7 +234,7 @@ def _replace(path: Path, told: Iterator[bytes]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the event files of a sweep's folder and say how to look at them; 2 when that cannot be done."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m analysis.tensorboard", description="Write a sweep's folder as TensorBoard event files."
     )
     parser.add_argument("folder", type=Path, metavar="RUN_FOLDER", help="a sweep's folder, such as runs/batch_size")
@@ -243,15 +244,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out, trials = write(given.folder, given.out)
     except FolderError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return WRONG
     except OSError as error:
         print(
             f"error: {error.filename or given.out or given.folder}: {error.strerror or error}; name another place, such as "
             f"python -m analysis.tensorboard {given.folder} /tmp/board",
             file=sys.stderr,
         )
-        return 2
-    print(f"{trials} trials in {out}\ntensorboard --logdir {out}")
+        return WRONG
+    print(f"{trials} trials in {out}\ntensorboard --logdir {shlex.quote(str(out))}")
     return 0
 
 

@@ -8,6 +8,7 @@ own reader.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -16,6 +17,9 @@ from analysis.records import Scalar
 
 SUCCESS, FAILURE = 1, 2
 """How a session ended, as the HParams tab has it."""
+
+LARGEST = float.fromhex("0x1.fffffep127")
+"""The largest number in single precision."""
 
 _STRING, _BOOL, _NUMBER = 1, 2, 3
 _NOTHING = bytes.fromhex("080112021200")
@@ -34,10 +38,8 @@ def head(when: float) -> bytes:
 
 
 def scalars(values: Mapping[str, float], *, step: int, when: float) -> bytes:
-    """One event with the values of a step, by tag."""
-    summary = b"".join(
-        _bytes(1, _text(1, tag) + _tag(2, 5) + struct.pack("<f", value)) for tag, value in values.items()
-    )
+    """One event with the values of a step, by tag, in single precision; what is larger than that holds is infinite."""
+    summary = b"".join(_bytes(1, _text(1, tag) + _tag(2, 5) + _single(value)) for tag, value in values.items())
     return _double(1, when) + _whole(2, step) + _bytes(5, summary)
 
 
@@ -94,6 +96,10 @@ def _value(value: Scalar) -> bytes:
     if isinstance(plain, str):
         return _bytes(3, plain.encode())  # also an empty one
     return _double(2, float(plain))
+
+
+def _single(value: float) -> bytes:
+    return struct.pack("<f", value if abs(value) <= LARGEST else math.copysign(math.inf, value))
 
 
 def _tag(place: int, kind: int) -> bytes:

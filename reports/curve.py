@@ -9,7 +9,6 @@ of CPU each. In a script of one's own: ``reports.curve.draw(Path("curve.png"), {
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import units
+from analysis.arguments import WRONG, Parser
 from analysis.ledger import FolderError, Question, read_ledger, read_question
 from analysis.records import Row, Stage, Status, TrialRecord
 from analysis.steps import place, read
@@ -122,7 +122,7 @@ def write_trial(folder: Path, wanted: str, out: Path | None = None) -> Path:
     which = f"final s{record.seed}" if record.stage is Stage.FINAL else f"{record.stage.value} {name}"
     runs: dict[str, Sequence[Row]] = {which: record.history}
     steps = read(place(folder, record.id))
-    if steps and len(record.history) <= FEW:
+    if steps and 0 < len(record.history) <= FEW:  # how many make an epoch is known once one has ended
         runs["steps"] = _by_epoch(steps, record.history)
     if not draw(path, runs, title=f"{label} {which}: {record.status.value.replace('_', ' ')}", best=record.best_epoch):
         raise FolderError(f"trial {wanted} of {folder} has no epoch with a loss yet; wait for its first one")
@@ -212,10 +212,8 @@ def _layers(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
     import altair as alt
 
     drawn = [row for row in rows if row["place"] != "best"]
-    losses, last = (
-        [row["y"] for row in drawn],
-        max(row["x"] for row in drawn if row["place"] != "fine" or len(drawn) == 1),
-    )
+    losses = [row["y"] for row in drawn]
+    last = max((row["x"] for row in drawn if row["place"] != "fine"), default=0)  # steps alone: no epoch has ended
     low, high = min(losses), max(losses)
     if low > 0 and high / low > DEEP:
         scale = alt.Scale(type="log", nice=False, padding=8)
@@ -290,7 +288,7 @@ def _file(label: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw and print the pictures' paths; 2 when that cannot be done."""
-    parser = argparse.ArgumentParser(prog="python -m reports.curve", description="Draw loss curves of a sweep as PNG.")
+    parser = Parser(prog="python -m reports.curve", description="Draw loss curves of a sweep as PNG.")
     parser.add_argument("folder", type=Path, metavar="RUN", help="a sweep's folder, such as runs/batch_size")
     parser.add_argument(
         "trial", nargs="?", metavar="TRIAL", help="a trial's number or id (default: every level's finals)"
@@ -311,11 +309,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise FolderError(f"{given.folder} has no final with a loss yet; name a trial, such as t000")
     except FolderError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return WRONG
     except OSError as error:
         where = error.filename or given.out or given.folder
         print(f"error: {where}: {error.strerror or error}; name another file by --out", file=sys.stderr)
-        return 2
+        return WRONG
     print(*paths, sep="\n")
     return 0
 

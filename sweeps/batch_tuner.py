@@ -20,6 +20,7 @@ from sweeps import instrument
 from sweeps import options as command_line
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.spec import Sweep
+from trainables import ConflictError
 from trainables.batch_tuner import BatchTuner, Tuned, tune
 
 if TYPE_CHECKING:
@@ -57,24 +58,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace) -> None:
     from rich.console import Console
 
+    from trainables.slate import clean
+
+    if conflicts := list(_settings(own, 1).conflicts()):
+        raise ConflictError("batch tuner", conflicts)
     levels = instrument.configurations(sweep, own.level, free=FREE)
     place, where = instrument.folder(options, sweep, own.out), instrument.device(sweep)
     console = Console()
     found: dict[str, Tuned] = {}
     for level in levels:
         print(f"{level.label}: trying batches on {where} …", flush=True)
-        settings = BatchTuner(
-            first=own.first,
-            largest=own.largest,
-            memory_bytes=own.memory,
-            workers=level.workers,
-            rounds=own.rounds,
-            seconds=own.seconds,
-            within=own.within,
-            patience=own.patience,
-        )
+        clean(sweep.resources.cpus, "batch tuner")  # as many threads as a worker of the sweep has
         source = FromFile(script=Path(own.script), options=options, label=level.label)
-        found[level.label] = tuned = tune(source, settings, device=where)
+        found[level.label] = tuned = tune(source, _settings(own, level.workers), device=where)
         console.print(_table(tuned))
         console.print(tuned.says(), highlight=False, soft_wrap=True)
         console.print(tuned.estimate_says(), highlight=False, soft_wrap=True)
@@ -87,6 +83,19 @@ def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace
     if words := instrument.held_words(levels):
         console.print(words, highlight=False, soft_wrap=True)
     print(f"numbers: {place / 'batch_tuner.json'}")
+
+
+def _settings(own: argparse.Namespace, workers: int) -> BatchTuner:
+    return BatchTuner(
+        first=own.first,
+        largest=own.largest,
+        memory_bytes=own.memory,
+        workers=workers,
+        rounds=own.rounds,
+        seconds=own.seconds,
+        within=own.within,
+        patience=own.patience,
+    )
 
 
 def _table(tuned: Tuned) -> Table:

@@ -60,13 +60,14 @@ def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace
     splits = sweep.task.load(levels[0].recipe.seeds.split)
     console = Console()
     found: dict[str, Profiled] = {}
+    epochs = options.epochs or EPOCHS
     for level in levels:
         clean(sweep.resources.cpus, "profile")
         found[level.label] = profile(
             sweep.task,
             level.recipe,
-            epochs=options.epochs or EPOCHS,
-            settings=_settings(level, splits, own),
+            epochs=epochs,
+            settings=_settings(level, splits, own, epochs),
             trace=own.trace,
             splits=splits,
             device=where,
@@ -89,17 +90,23 @@ def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace
     print(f"numbers: {place / NUMBERS}")
 
 
-def _settings(level: instrument.Configuration, splits: Splits, own: argparse.Namespace) -> Profile:
-    """The steps to trace: those asked for, else the first ones after the epoch that warms up."""
+def _settings(level: instrument.Configuration, splits: Splits, own: argparse.Namespace, epochs: int) -> Profile:
+    """The steps to trace: those asked for, else the first after the epoch that warms up. Raises QuestionError beyond the end."""
     from trainables.data.source import count
     from trainables.plan import Plan
 
     if own.trace is None:
         return Profile()
-    if own.steps is not None:
-        return Profile(trace=own.steps)
-    first = Plan.of(level.recipe, count(splits.train)).steps_per_epoch + 1
-    return Profile(trace=(first, first + STEPS - 1))
+    divided = level.recipe.split(splits, level.recipe.seeds.split) if level.recipe.split is not None else splits
+    each = Plan.of(level.recipe, count(divided.train)).steps_per_epoch
+    first = each + 1 if epochs > 1 else 1
+    steps = own.steps or (first, first + STEPS - 1)
+    if steps[0] > each * epochs:
+        raise QuestionError(
+            f"--steps {steps[0]}-{steps[1]}: {epochs} epochs of {level.label} have {each * epochs} steps; name earlier ones, or "
+            "more epochs by --epochs"
+        )
+    return Profile(trace=steps)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -21,6 +21,7 @@ from sweeps import instrument
 from sweeps import options as command_line
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.spec import Sweep
+from trainables import ConflictError
 from trainables.range_curve import figure
 from trainables.range_test import RangeFound, RangeTest, range_test, written
 
@@ -45,14 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace) -> None:
     from rich.console import Console
 
+    from trainables.slate import clean
+
     settings = RangeTest(
         low=own.low, high=own.high, steps=own.steps, repeats=own.repeats, decay=own.decay, explosion=own.explosion
     )
+    if conflicts := list(settings.conflicts()):
+        raise ConflictError("range test", conflicts)
     levels = instrument.configurations(sweep, own.level, free=(instrument.RATE,))
     place, where = instrument.folder(options, sweep, own.out), instrument.device(sweep)
     splits = sweep.task.load(levels[0].recipe.seeds.split)
     found: dict[str, RangeFound] = {}
     for level in levels:
+        clean(sweep.resources.cpus, "range test")  # as many threads as a worker of the sweep has
         print(f"{level.label}: {settings.repeats} sweeps of up to {settings.steps} steps …", flush=True)
         found[level.label] = range_test(
             sweep.task, level.recipe, settings, splits=splits, device=where, workers=level.workers

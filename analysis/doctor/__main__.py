@@ -11,29 +11,24 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
+
+from analysis.arguments import WRONG, Parser
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from analysis.doctor.finding import Finding
 
-ANSWERED, WRONG = 0, 2
+ANSWERED = 0
 
 NAMED = 3
 """Trials that are named; the others are counted."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """Errors say where to read on."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(WRONG, f"{self.prog}: {message}; --help lists the options\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Examine a folder and print what is found; the exit status is 0 with findings or without."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m analysis.doctor",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -235,6 +235,13 @@ def test_the_command_says_where_and_how_to_look(
     err = capsys.readouterr().err
     assert err.startswith("error: ")
     assert err.count("\n") == 1
+    with pytest.raises(SystemExit) as refused:
+        main([])
+    assert refused.value.code == 2
+    assert capsys.readouterr().err.endswith("; --help lists the options\n")
+    spaced = tmp_path / "a folder"
+    assert main([str(folder), str(spaced)]) == 0
+    assert capsys.readouterr().out.endswith(f"tensorboard --logdir '{spaced}'\n")
     with pytest.raises(FolderError, match="holds no trial yet"):
         write(planted_folder(tmp_path / "empty", [], planted_question([16], seeds=2)))
 
@@ -249,3 +256,13 @@ def test_it_starts_without_torch_and_tensorboard(folder: Path) -> None:
     )
     assert done.stdout.splitlines()[-1] == ""
     assert len(read_ledger(folder)) == 12
+
+
+def test_what_single_precision_cannot_hold_is_infinite_and_stops_nothing(folder: Path) -> None:
+    record = RECORDS[-1]
+    large = replace(record, history=[{**record.history[0], "train/loss": 1e300, "val/loss": -3.5e38}])
+    planted_folder(folder, [large], planted_question([16, 64], seeds=2))
+    out, _ = write(folder)
+    run = (out / file_of(large)).parent
+    assert curve(run, "train/loss") == [(1, float("inf"))]
+    assert curve(run, "val/loss") == [(1, float("-inf"))]

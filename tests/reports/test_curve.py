@@ -146,3 +146,20 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as refused:
         main([str(folder), "--out", "x.png"])
     assert refused.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "name a trial, or leave --out out; --help lists the options" in line
+
+
+def test_a_trial_without_a_finite_loss_is_drawn_by_its_steps_once_an_epoch_has_ended(tmp_path: Path) -> None:
+    record = replace(RECORDS[0], history=[{"epoch": 1, "samples": 400, "train/loss": None}], best_epoch=None)
+    folder = planted_folder(tmp_path / "planted", [record], planted_question([16], seeds=2))
+    steps = place(folder, record.id)
+    steps.parent.mkdir(parents=True)
+    each = [{"epoch": 1, "step": step, "samples": 100 * step, "loss": 2.0**step} for step in range(1, 4)]
+    steps.write_text("".join(json.dumps(row) + "\n" for row in each))
+    assert size(write_trial(folder, record.id))[0] > curve.SCALE * curve.WIDTH
+    begun = planted_folder(tmp_path / "begun", [replace(record, history=())], planted_question([16], seeds=2))
+    place(begun, record.id).parent.mkdir(parents=True)
+    place(begun, record.id).write_text(steps.read_text())
+    with pytest.raises(FolderError, match="has no epoch with a loss yet"):
+        write_trial(begun, record.id)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from sweeps import Sweep, batch_tuner, choice, each, int_range, log_uniform, range_test
 from sweeps.instrument import RATE, configurations
@@ -77,8 +78,10 @@ def test_a_level_has_its_own_recipe_and_the_middle_of_what_is_searched() -> None
 
 def test_the_range_test_as_a_command(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = script.parent / "out"
+    torch.set_num_threads(2)
     asked = [str(script), "--steps", "60", "--repeats", "3", "--out", str(place)]
     assert range_test.main(asked) == 0
+    assert torch.get_num_threads() == 1  # as a worker of the sweep has
     said = capsys.readouterr().out
     numbers = json.loads((place / "range_test.json").read_text())
     assert list(numbers["levels"]) == ["4", "8"]
@@ -93,14 +96,16 @@ def test_the_range_test_as_a_command(script: Path, capsys: pytest.CaptureFixture
 def test_the_batch_tuner_as_a_command(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its process reads the file again: the model is known nowhere else."""
     place = script.parent / "out"
+    torch.set_num_threads(2)
     options = ["--level", "8", "--rounds", "2", "--seconds", "0.005", "--memory", "500MB", "--out", str(place)]
     assert batch_tuner.main([str(script), *options]) == 0
+    assert torch.get_num_threads() == 1  # which its process is given
     said = capsys.readouterr().out
     numbers = json.loads((place / "batch_tuner.json").read_text())
     (level,) = numbers["levels"].values()
-    assert level["limit"]["reason"] == "the largest asked for, 61, fits"
+    assert level["limit"]["reason"] == "the whole training set, 61, fits"
     assert [pace["batch"] for pace in level["knee"]["paces"]] == [8, 16, 32]
-    assert f"Take {level['batch']} samples at once: the largest asked for, 61, fits; throughput" in said
+    assert f"Take {level['batch']} samples at once: the whole training set, 61, fits; throughput" in said
     assert "61 were seen to fit, and memory did not end" in said
     assert (place / "batch_tuner_8.png").read_bytes().startswith(b"\x89PNG")
     assert level["memory_bytes"] == 500_000_000

@@ -96,6 +96,10 @@ def test_the_command_traces_one_level(tmp_path: Path, capsys: pytest.CaptureFixt
     assert asked(tmp_path, "--level", "16", "--trace", str(trace)) == 0
     assert f"trace of steps 5 to 9, left out above: {trace}" in " ".join(capsys.readouterr().out.split())
     assert json.loads(trace.read_text())["traceEvents"]
+    assert asked(tmp_path, "--level", "16", "--trace", str(trace), "--epochs", "1") == 0
+    assert (
+        "trace of steps 1 to 4, left out above" in capsys.readouterr().out
+    )  # there is no epoch after the one that warms up
 
 
 @pytest.mark.parametrize(
@@ -104,10 +108,11 @@ def test_the_command_traces_one_level(tmp_path: Path, capsys: pytest.CaptureFixt
         (["--level", "17"], "--level 17: there is no such level; there are 16, 32"),
         (["--steps", "2-3", "--level", "16"], "name its file by --trace"),
         (["--trace", "t.json"], "--trace is of one level; name it by --level: 16, 32"),
+        (["--trace", "t.json", "--level", "16", "--steps", "13-20"], "3 epochs of 16 have 12 steps; name earlier ones"),
         (["--trace", "/nowhere/t.json", "--level", "16"], "there is no folder /nowhere"),
         (["--dry-run"], "--fresh and --dry-run are for the sweep itself"),
     ],
-    ids=["level", "steps", "levels", "folder", "dry run"],
+    ids=["level", "steps", "levels", "beyond", "folder", "dry run"],
 )
 def test_what_is_asked_wrongly_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str

@@ -52,7 +52,8 @@ class Progress:
     def __init__(
         self, *, quiet: bool = False, console: Console | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._quiet, self._console, self._clock = quiet, console, clock
+        self._quiet, self._given, self._clock = quiet, console, clock
+        self._console = console
         self._standing = Standing()
         self._run: Run | None = None
         self._row: Mapping[str, Any] | None = None
@@ -66,6 +67,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         self._standing, self._run, self._row, self._best = Standing(), None, None, None
+        self._console = self._given  # one that was found is looked for again
         self._open = not self._quiet
         self._began = self._clock()
         self._said, self._due = -math.inf, 0.0
