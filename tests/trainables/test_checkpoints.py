@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -273,6 +275,40 @@ def test_the_only_state_damaged_is_begun_anew_and_both_are_an_error(tmp_path: Pa
         train(task, recipe(), folder=tmp_path, report=never)
 
 
+def test_the_only_state_that_is_left_damaged_is_an_error(tmp_path: Path) -> None:
+    at_the_third(tmp_path)
+    (tmp_path / "run" / LAST).unlink()
+    (tmp_path / "run" / BEFORE).write_bytes(b"")
+    with pytest.raises(
+        ValueError, match=r"before\.pt is damaged .*, and there is no last\.pt beside it; look after the disk"
+    ):
+        found(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [OSError(24, "Too many open files"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")],
+    ids=str,
+)
+def test_a_state_that_cannot_be_read_for_now_is_not_taken_for_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    """It would be gone round, and the next state put in its place."""
+    at_the_third(tmp_path)
+    save_weights(tmp_path / BEST, Weights(epoch=1, module={"a": torch.zeros(1)}))
+
+    def failing(*_: object, **__: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(torch, "load", failing)
+    with pytest.raises(type(fault)) as raised:
+        train(task, recipe(epochs=6), folder=tmp_path / "run", report=never)
+    assert raised.value is fault
+    monkeypatch.setattr(json, "loads", failing)
+    with pytest.raises(type(fault)):
+        load_weights(tmp_path / BEST)
+
+
 def test_a_state_of_another_format_is_told_in_words(tmp_path: Path) -> None:
     train(task, recipe(epochs=2), folder=tmp_path, report=never)
     for name in (LAST, BEFORE):
@@ -301,6 +337,33 @@ def test_the_remark_of_a_state_in_mid_epoch_is_not_lost_with_its_process(tmp_pat
     assert found(tmp_path).remark is not None
     again = train(task, recipe(epochs=4), folder=tmp_path, report=never)
     assert [("remark" in row) for row in again.history] == [False, True, False, False]
+
+
+def counting(epochs: Iterator[Any]) -> Iterator[Any]:
+    """Numbers as libraries give them."""
+    for epoch in epochs:
+        row = epoch.run.history[-1]
+        row |= {"own/a": np.float64(0.5), "own/b": np.float32(0.25), "own/c": np.int64(3), "own/d": torch.tensor(1.5)}
+        yield epoch
+
+
+def test_numbers_that_a_hook_puts_into_the_history_are_gone_on_from(tmp_path: Path) -> None:
+    settings = recipe(epochs=4, hooks=(counting,))
+    train(task, settings, folder=tmp_path, report=lambda history: len(history) == 2)
+    again = train(task, settings, folder=tmp_path, report=never)
+    assert not any("remark" in row for row in again.history)
+    for row in again.history:
+        own = [value for name, value in row.items() if name.startswith("own/")]
+        assert own == [0.5, 0.25, 3, 1.5]
+        assert [type(value) for value in own] == [float, float, int, float]
+
+    def odd(epochs: Iterator[Any]) -> Iterator[Any]:
+        for epoch in epochs:
+            epoch.run.history[-1]["own/path"] = Path("x")
+            yield epoch
+
+    with pytest.raises(ValueError, match=r"history.s own/path is a PosixPath, which no checkpoint holds; put a number"):
+        train(task, recipe(hooks=(odd,)), folder=tmp_path / "odd", report=never)
 
 
 # --- The thread that writes
@@ -607,15 +670,44 @@ def test_the_command_says_what_is_kept_and_what_is_damaged(tmp_path: Path, capsy
     assert set(rows) == {BEFORE, BEST, LAST, named(2), named(4)}
     assert rows[LAST][1:3] == ["4", "16"]
     assert rows[named(2)][1] == "2"
-    assert all("%" in " ".join(row) for row in rows.values())
+    # Weights are never compressed.
+    assert {name for name, row in rows.items() if "%" in " ".join(row)} == {LAST, BEFORE}
     flipped(tmp_path / LAST, (tmp_path / LAST).read_bytes().index(b"accuracy"))
-    assert main([str(tmp_path), str(tmp_path / "none.pt")]) == 1
+    torch.save({"a": 1}, tmp_path / "other.pt")
+    assert main([str(tmp_path)]) == 1
     said = capsys.readouterr().out
     assert "last.pt is damaged" in said
-    assert "there is no such file" in said
+    assert "is no state of a run" in said
+
+
+def test_the_command_says_of_a_state_what_compressing_it_gains_or_has_gained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = {**STATE, "step": 1}
+    save(tmp_path / "plain.pt", state)
+    save(tmp_path / "deflated.pt", state, compress=True)
+    assert main([str(tmp_path)]) == 0
+    deflated, plain = (line.split() for line in capsys.readouterr().out.splitlines()[1:])
+    assert (deflated[5], deflated[6], plain[6]) == ("is,", "to", "in")
+    assert deflated[7] == plain[5]
+
+
+def test_the_command_says_what_there_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
-    assert main([str(tmp_path / "empty")]) == 1
-    assert "there is no checkpoint" in capsys.readouterr().err
+    (tmp_path / "notes.txt").write_text("")
+    for name, expected in (
+        ("none.pt", "there is no "),
+        ("empty", "holds no checkpoint; name a folder that holds last.pt or best.safetensors"),
+        ("notes.txt", "ends in neither .pt nor .safetensors"),
+    ):
+        assert main([str(tmp_path / name)]) == 2
+        (said,) = capsys.readouterr().err.splitlines()
+        assert expected in said
+        assert str(tmp_path / name) in said
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2
+    assert "--help lists the options" in capsys.readouterr().err
 
 
 def test_settings_are_importable_without_torch() -> None:

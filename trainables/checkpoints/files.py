@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from trainables.keep import TEMPORARY
+from trainables.micro_batch import out_of_memory
 
 
 class DamagedError(ValueError):
@@ -56,7 +57,8 @@ def save(path: Path, state: Mapping[str, Any], *, compress: bool = False, before
 def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any] | None:
     """The state, or None when there is none. Only tensors and plain values are unpickled, never code.
 
-    Raises DamagedError, naming the file, when a checksum is wrong or it cannot be read otherwise, and OSError when it may not be.
+    Raises DamagedError, naming the file, when a checksum is wrong or it cannot be read otherwise, OSError when it may not be, and
+    MemoryError, or torch's own, where there is no room for it.
     """
     if not path.exists():
         return None
@@ -66,11 +68,20 @@ def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any] | Non
         if wrong is not None:
             raise ValueError(f"the checksum of {wrong} is wrong")
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except PermissionError:
-        raise
     except Exception as error:
+        if not damage(error):
+            raise
         raise DamagedError(f"{path} is damaged ({_first_line(error)})") from error
     return state
+
+
+def damage(error: Exception) -> bool:
+    """Whether what was raised while a file was read says that it is damaged: one that is would be written over.
+
+    A file that may not be read, or not for now, and one that finds no memory, may be whole.
+    """
+    passing = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)
+    return not (out_of_memory(error) or (isinstance(error, OSError) and error.errno in passing))
 
 
 @contextmanager

@@ -9,6 +9,9 @@ from typing import Any
 from trainables.checkpoints.files import DamagedError, load
 from trainables.keep import BEFORE, LAST, TEMPORARY
 
+ANEW = "look after the disk, delete the folder, and the run starts anew"
+"""What is left to do without a state."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
@@ -33,7 +36,10 @@ def found(folder: Path) -> Found:
         return _before(folder, error)
     if state is None:
         # Killed after the old state was moved aside and before the new one was in its place.
-        state = load(folder / BEFORE)
+        try:
+            state = load(folder / BEFORE)
+        except DamagedError as error:
+            raise ValueError(f"{error}, and there is no {LAST} beside it; {ANEW}") from error
     return Found(state=state, remark=state.get("remark") if state is not None else None)
 
 
@@ -47,9 +53,7 @@ def _before(folder: Path, damage: DamagedError) -> Found:
     try:
         state = load(folder / BEFORE)
     except DamagedError as error:
-        raise ValueError(
-            f"{damage}, and so is {BEFORE} beside it; look after the disk, delete the folder, and the run starts anew"
-        ) from error
+        raise ValueError(f"{damage}, and so is {BEFORE} beside it; {ANEW}") from error
     if state is None:
         return Found(remark=f"{LAST} was damaged and the only state; the run began anew", damaged=True)
     begun = " and a part of the next" if state.get("within") is not None else ""

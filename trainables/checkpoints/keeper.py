@@ -93,11 +93,14 @@ class Keeper:
     def kept(self, epochs: Iterable[Epoch]) -> Generator[Epoch]:
         """The epochs, each handed over to be written before it is handed on.
 
-        Raises OSError, naming path and way out, at the epoch after one that could not be written.
+        Raises OSError, naming path and way out, at the epoch after one that could not be written, and ValueError for what hooks
+        have put into the history's row and no state can hold.
         """
         for epoch in epochs:
+            row = epoch.run.history[-1]
+            _plain(row)
             if self._remark is not None:
-                epoch.run.history[-1]["remark"] = self._remark
+                row["remark"] = self._remark
                 self._remark = None
             if self._writes:
                 self._keep_epoch(epoch)
@@ -140,3 +143,20 @@ class Keeper:
         written.states, written.weights = written.states + 1, written.weights + len(weights)
         written.stored, written.plain = written.stored + size.stored, written.plain + size.plain
         written.worked += time.perf_counter() - begun
+
+
+def _plain(row: dict[str, Any]) -> None:
+    """Numbers of numpy and torch as Python's own, in place: only those are read back from a state.
+
+    Raises ValueError, naming the entry, for what is no number, text, list or mapping.
+    """
+    import numpy as np
+    from torch import Tensor
+
+    for name, value in row.items():
+        if isinstance(value, np.generic) or (isinstance(value, Tensor) and value.numel() == 1):
+            row[name] = value = value.item()
+        if value is not None and type(value) not in (bool, int, float, str, list, dict):
+            raise ValueError(
+                f"the history's {name} is a {type(value).__name__}, which no checkpoint holds; put a number there: float(value)"
+            )

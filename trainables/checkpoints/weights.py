@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainables.checkpoints.files import DamagedError, whole
+from trainables.checkpoints.files import DamagedError, damage, whole
 from trainables.keep import FORMAT
 
 if TYPE_CHECKING:
@@ -75,9 +75,9 @@ def load_weights(path: Path, device: str | torch.device = "cpu") -> Weights | No
             facts = json.loads((file.metadata() or {}).get(ABOUT, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         crc32, version = facts.pop("crc32", None), facts.get("version")
-    except PermissionError:
-        raise
     except Exception as error:
+        if not damage(error):
+            raise
         raise DamagedError(f"{path} is damaged ({type(error).__name__}: {error})") from error
     if version is None:
         raise ValueError(
