@@ -48,21 +48,28 @@ def arrival(record: TrialRecord, goal: Goal) -> Arrival:
 
 
 def like_with_like(levels: Sequence[Finals]) -> bool:
-    """True when all finals that gave an answer ran in one lane on one hardware, so that their seconds can be compared."""
-    places = {(record.lane, record.hardware) for level in levels for record in level.used}
+    """True when all finals that gave an answer and were timed ran in one lane on one hardware: their seconds can be compared."""
+    places = {(record.lane, record.hardware) for level in levels for record in level.used if clocked(record)}
     return len(places) <= 1
+
+
+def clocked(record: TrialRecord) -> bool:
+    """True for a trial that was trained alone, so that its seconds are its own."""
+    return record.cost.shared is None
 
 
 def cost_to_target(level: Finals, goal: Goal, *, timed: bool, confidence: float) -> CostToTarget | None:
     """Medians over a level's finals, one that never arrives counting as infinite; None without a target or a final.
 
-    A median that is infinite is None; so are the seconds when they are not ``timed`` or some final's are unknown. The
-    interval is that of the median by order statistics.
+    A median that is infinite is None; so are the seconds when they are not ``timed`` or some final's are unknown. Of finals that
+    were trained together nobody asks for seconds: theirs are those of the others. The interval is that of the median by order
+    statistics.
     """
     if goal.target is None or not level.used:
         return None
     arrivals = [NEVER if record.seed in level.diverged else arrival(record, goal) for record in level.used]
-    seconds = [a.seconds if timed else None for a in arrivals]
+    alone = [a for a, record in zip(arrivals, level.used, strict=True) if clocked(record)]
+    seconds = [a.seconds if timed else None for a in alone]
     known = [s for s in seconds if s is not None]
     middle = _median(seconds)
     return CostToTarget(
@@ -96,10 +103,11 @@ def median_interval(values: Sequence[float], confidence: float) -> Interval | No
 def compare_speed(levels: Sequence[Finals], goal: Goal, seeds: Sequence[int], *, alpha: float) -> list[SpeedComparison]:
     """Pairs among the levels whose every shared seed reached the target: log seconds through the same sign flips.
 
-    In each pair a is the slower one, so that a ratio is 1 or more; slowest pairs first. Levels whose seconds are unknown
-    are left out. The ratio is that of geometric means, over seeds.
+    In each pair a is the slower one, so that a ratio is 1 or more; slowest pairs first. Seeds on which a level was not timed, and
+    levels whose seconds are unknown, are left out. The ratio is that of geometric means, over seeds.
     """
     logs: dict[str, list[float]] = {}
+    seeds = [seed for seed in seeds if all(clocked(level.finished[seed]) for level in levels)]
     for level in levels:
         seconds = [arrival(level.finished[seed], goal).seconds for seed in seeds]
         if seconds and all(s is not None and 0 < s < math.inf for s in seconds):
@@ -131,6 +139,8 @@ def _median(values: Sequence[float | None]) -> float | None:
     """The median where all values are known and it is finite."""
     known = [x for x in values if x is not None]
     if len(known) < len(values):
+        return None
+    if not known:
         return None
     middle = median(known)
     return middle if math.isfinite(middle) else None

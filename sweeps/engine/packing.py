@@ -61,6 +61,8 @@ class Packer:
         recipe = sweep.resolved(job.point, job.seeds)
         if job.earlier or job.until is not None or next(unfit(recipe), None) is not None or _watched(sweep):
             return None
+        if job.stage is Stage.FINAL and job.seed - sweep.seed <= sweep.timed_finals:
+            return None
         return job.stage, structure(sweep.task, recipe)
 
     def _most(self, job: Job) -> int:

@@ -30,6 +30,9 @@ SEARCH = "search"
 SHARE = 0.0001
 """The smallest part of a GPU that can be asked for."""
 
+TIMED = 8
+"""Finals of a level that are trained alone where the others are fused, so that their seconds are their own."""
+
 LANES = ("auto", "local", "solo", "fused", "crew", "gang")
 
 
@@ -77,7 +80,8 @@ class Sweep:
 
     Every level of the ``each`` holes is tuned by ``search`` on its own, with ``early_stop`` among its own trials; the best point
     of each is then run on ``seeds`` fresh seeds, the same for all levels, to the end. ``vary`` names what these seeds draw; the
-    rest stays as in the heats. ``also`` is a second goal of the search. ``budget_seconds`` closes the heats in time for the finals.
+    rest stays as in the heats. ``timed`` of them are trained alone, first, where the lane is ``fused``: as many as it takes to
+    know the seconds to a target (8) where there is one, none where there is not. ``also`` is a second goal of the search. ``budget_seconds`` closes the heats in time for the finals.
     ``keep`` says what is kept on disk, ``log_every`` after how many steps loss and learning rate are noted within an epoch,
     ``tensorboard`` whether event files are written on the way, ``profile`` whether trials are timed by phase; none of them changes
     anything of the answer.
@@ -92,6 +96,7 @@ class Sweep:
     seeds: int = 8
     seed: int = 0
     vary: tuple[str, ...] = DRAWN
+    timed: int | None = None
     resources: Resources = Resources()
     lane: str = "auto"
     budget_seconds: float | None = None
@@ -169,6 +174,12 @@ class Sweep:
         return [value for path, value in level.items() if path == WORKERS or path.partition(".")[0] == SEARCH]
 
     @property
+    def timed_finals(self) -> int:
+        """Finals of each level that are trained alone in the lane ``fused``; all others are anyhow."""
+        usual = TIMED if self.task.goal.target is not None else 0
+        return usual if self.timed is None else self.timed
+
+    @property
     def compares_workers(self) -> bool:
         """True when the number of workers is a compared factor."""
         return isinstance(self.resources.workers, space.Each)
@@ -228,6 +239,8 @@ class Sweep:
         unknown = [name for name in self.vary if name not in DRAWN]
         if unknown:
             yield f"vary names {', '.join(unknown)}; what a seed can draw is {', '.join(DRAWN)}"
+        if self.timed is not None and (not isinstance(self.timed, int) or self.timed < 0):
+            yield f"timed {self.timed!r} must be a whole number of finals from 0; None takes {TIMED} where there is a target"
         if not self.vary:
             yield "vary is empty: the finals would all be the same run; name at least one of init, order, split"
         if self.lane not in LANES:
