@@ -93,7 +93,7 @@ def _row(record: TrialRecord, paths: Sequence[str], goal: Goal, labels: Labels, 
     cells.append(_number(validation, units.value(validation, metric)))
     cells.append(_number(test, units.value(test, metric)))
     cells.append(_number(record.epochs, str(record.epochs)))
-    cells.append(_number(record.cost.seconds, units.seconds(record.cost.seconds)))
+    cells.append(_seconds(record))
     cells.append(_number(record.cost.peak_bytes, units.size(record.cost.peak_bytes)))
     if energy:
         cells.append(_number(record.cost.joules, units.energy(record.cost.joules)))
@@ -107,6 +107,12 @@ def _row(record: TrialRecord, paths: Sequence[str], goal: Goal, labels: Labels, 
         error=record.error or "",
         cells=cells,
     )
+
+
+def _seconds(record: TrialRecord) -> Cell:
+    """A trial's own seconds; of one that was trained in a pack, among how many they are shared."""
+    shared = record.cost.shared
+    return _number(record.cost.seconds, units.seconds(record.cost.seconds) if shared is None else f"shared by {shared}")
 
 
 def _number(value: float | None, text: str) -> Cell:

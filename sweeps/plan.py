@@ -10,6 +10,7 @@ from sweeps.engine import question
 from sweeps.engine.capacity import count
 from sweeps.engine.estimate import estimate, heat_epochs
 from sweeps.engine.lanes.choice import MEANINGS, lane_of
+from sweeps.engine.packing import why_alone
 from sweeps.engine.room import Room
 from sweeps.engine.spec import Sweep
 
@@ -61,6 +62,10 @@ def lane(sweep: Sweep) -> str:
         return ""
     if name == "local":
         return f"{name}: {MEANINGS[name]}"
+    if name == "fused":
+        alone = why_alone(sweep)
+        why = f"; alone are those with {'; '.join(alone)}" if alone else ""
+        return f"{name}: {MEANINGS[name]}{why}"
     workers = count(most, "worker") if fewest == most else f"{fewest} to {most} workers"
     return f"{name}, {workers} a trial: {MEANINGS[name]}"
 
