@@ -217,7 +217,7 @@ def _member(sweep: Sweep, place: Path, record: TrialRecord) -> Member:
         level=record.level,
         point=record.point,
         seed=record.seed,
-        seeds=sweep.final_seeds(record.seed - sweep.seed),
+        seeds=sweep.final_seeds(record.seed - sweep.seed, record.level),
         earlier=record.earlier,
     )
     if job.id != record.id:

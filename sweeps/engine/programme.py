@@ -209,7 +209,7 @@ class Programme:
         for number in range(self._sweep.seeds):
             turn = number % max(1, len(there))
             for values, winner in there[turn:] + there[:turn]:
-                seeds = self._sweep.final_seeds(number + 1)
+                seeds = self._sweep.final_seeds(number + 1, values)
                 jobs.append(
                     Job.of(
                         self._sweep,

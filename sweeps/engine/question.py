@@ -20,7 +20,8 @@ from sweeps.engine.job import key
 from sweeps.engine.ledger import LEDGER, claimed, write
 from sweeps.engine.machine import Machine
 from sweeps.engine.search import PBT
-from sweeps.engine.spec import DRAWN, WORKERS, Sweep
+from sweeps.engine.spec import WORKERS, Sweep
+from sweeps.engine.vary import VARY
 from trainables.describe import Scalar, default, plain, same
 
 FORMAT = 1
@@ -44,7 +45,7 @@ def asked(sweep: Sweep) -> dict[str, Any]:
         "metric": sweep.task.goal.metric,
         "mode": sweep.task.goal.mode,
         "seed": sweep.seed,
-        "vary": [name for name in DRAWN if name in sweep.vary],
+        "vary": sweep.factors().get(VARY) or list(sweep.drawn()),
         **{f"recipe.{path}": value for path, value in space.settings(sweep.recipe) if path != "seed"},
         **({WORKERS: space.written(sweep.resources.workers)} if sweep.workers_matter else {}),
         # The lines above are for people and leave things out; this is complete.
@@ -72,7 +73,7 @@ def described(sweep: Sweep, machine: Machine, **course: Any) -> dict[str, Any]:
         "heats": [sweep.heats(level) for level in sweep.levels()],
         "seeds": sweep.seeds,
         "seed": sweep.seed,
-        "vary": [name for name in DRAWN if name in sweep.vary],
+        "vary": list(sweep.drawn()),
         "epochs": sweep.recipe.epochs,
         "budget": {"by": "epochs", "epochs": sweep.recipe.epochs, "seconds": sweep.budget_seconds},
         "recipe": dict(space.settings(sweep.recipe)),

@@ -8,18 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sweeps.engine import space
+from sweeps.engine import space, vary
 from sweeps.engine.also import Also
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.search import PBT, Domain, Rivals, Search
 from sweeps.engine.stopping import EarlyStop
+from sweeps.engine.vary import DRAWN, VARY
 from trainables import PerWorker, Recipe, Seeds, Task, steps
 from trainables.describe import Scalar
 from trainables.keep import Keep
 from trainables.profiler import Profile
-
-DRAWN = ("init", "order", "split")
-"""What a final's seed can draw."""
 
 WORKERS = "resources.workers"
 """The path of the number of workers where it is compared."""
@@ -80,8 +78,10 @@ class Sweep:
 
     Every level of the ``each`` holes is tuned by ``search`` on its own, with ``early_stop`` among its own trials; the best point
     of each is then run on ``seeds`` fresh seeds, the same for all levels, to the end. ``vary`` names what these seeds draw; the
-    rest stays as in the heats. ``timed`` of them are trained alone, first, where the lane is ``fused``: as many as it takes to
-    know the seconds to a target (8) where there is one, none where there is not. ``also`` is a second goal of the search. ``budget_seconds`` closes the heats in time for the finals.
+    rest stays as in the heats. It may be compared, ``each(("init",), ("split",))``, without a search: each level then draws its
+    own, which says how much of the spread is whose. ``timed`` finals of a level are trained alone, first, where the lane is
+    ``fused``: as many as it takes to know the seconds to a target (8) where there is one, none where there is not. ``also`` is a
+    second goal of the search. ``budget_seconds`` closes the heats in time for the finals.
     ``keep`` says what is kept on disk, ``log_every`` after how many steps loss and learning rate are noted within an epoch,
     ``tensorboard`` whether event files are written on the way, ``profile`` whether trials are timed by phase; none of them changes
     anything of the answer.
@@ -137,7 +137,8 @@ class Sweep:
 
     def _named(self) -> list[dict[str, Scalar]]:
         """All levels that the file names."""
-        return space.levels((self.recipe, ""), (self.resources, "resources"), (self.search, SEARCH))
+        own = vary.named(self.vary), VARY
+        return space.levels((self.recipe, ""), (self.resources, "resources"), (self.search, SEARCH), own)
 
     def _standing(self) -> dict[str, dict[str, Scalar]]:
         """The first level of each configuration."""
@@ -214,10 +215,14 @@ class Sweep:
         """The recipe of a level with every searched hole at the low (0) or high (1) end of its range; a choice at that option."""
         return space.resolve(self.recipe, _corner(level, end))
 
-    def final_seeds(self, number: int) -> Seeds:
-        """What final ``number`` (from 1) draws: the varied from its own seed, the rest as the heats did."""
-        fresh = self.seed + number
-        return Seeds(**{name: fresh if name in self.vary else self.seed for name in DRAWN})
+    def drawn(self, level: Mapping[str, Scalar] | None = None) -> tuple[str, ...]:
+        """What the seeds of a level's finals draw; without a level, what those of any do."""
+        return vary.drawn(self.vary, level)
+
+    def final_seeds(self, number: int, level: Mapping[str, Scalar] | None = None) -> Seeds:
+        """What final ``number`` (from 1) of a level draws: the varied from its own seed, the rest as the heats did."""
+        fresh, drawn = self.seed + number, self.drawn(level)
+        return Seeds(**{name: fresh if name in drawn else self.seed for name in DRAWN})
 
     def heat_seeds(self) -> Seeds:
         """What every heat draws."""
@@ -236,15 +241,13 @@ class Sweep:
             yield f"name {self.name!r} must be usable as a folder's name; take out slashes"
         if self.seeds < 1:
             yield f"seeds {self.seeds} must be at least 1; 8 is usual, below 6 nothing can be told apart"
-        unknown = [name for name in self.vary if name not in DRAWN]
-        if unknown:
-            yield f"vary names {', '.join(unknown)}; what a seed can draw is {', '.join(DRAWN)}"
         if self.timed is not None and (not isinstance(self.timed, int) or self.timed < 0):
             yield f"timed {self.timed!r} must be a whole number of finals from 0; None takes {TIMED} where there is a target"
-        if not self.vary:
-            yield "vary is empty: the finals would all be the same run; name at least one of init, order, split"
         if self.lane not in LANES:
             yield f"lane {self.lane!r} is unknown; there are {', '.join(LANES)}"
+        if undrawn := list(vary.conflicts(self.vary, self.search)):
+            yield from undrawn
+            return  # without levels nothing else can be asked
         unusable = list(self._resources_conflicts())
         yield from unusable
         if not unusable:
