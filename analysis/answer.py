@@ -9,6 +9,7 @@ from analysis import units
 from analysis.front import trade
 from analysis.records import Scalar
 from analysis.scaling_answer import scaling_clauses
+from analysis.spread_answer import spread_clauses
 from analysis.verdict import Comparison, Interval, LevelResult, SpeedComparison, Verdict
 
 
@@ -16,13 +17,14 @@ def sentence(verdict: Verdict, *, seeds: int, fewest: int) -> str:
     """One sentence that claims no more than the verdict does; its own ``answer`` is not read.
 
     ``seeds`` is how many shared seeds were compared, ``fewest`` how many it takes to tell anything apart. Where numbers of workers
-    are compared, how training scales with them is the answer, and the scores stand behind it.
+    are compared, how training scales with them is the answer, and the scores stand behind it; where what seeds draw is compared,
+    how far the scores spread.
     """
     clean = [level for level in verdict.levels if level.n and not level.diverged]
     if not clean:
         return f"{_nothing_to_compare(verdict)}."
-    if scaled := scaling_clauses(verdict, fewest=fewest):
-        parts = scaled
+    if own := spread_clauses(verdict) or scaling_clauses(verdict, fewest=fewest):
+        parts = own
     elif len(clean) == 1:
         parts = [_single(verdict, clean[0]), *_own_speed(verdict, clean[0])]
     elif seeds < fewest:

@@ -195,13 +195,14 @@ def _patterns(seeds: int) -> Array:
     return sign_patterns(seeds) if seeds <= EXACT_UP_TO else sign_patterns(seeds, draws=DRAWS)
 
 
-def _cell(share: float, sweeps: int) -> str:
+def cell(share: float, sweeps: int) -> str:
     """A percentage with its Monte Carlo standard error; at 0 or 1 that of a single sweep."""
     spread = math.sqrt(share * (1 - share) / sweeps) if 0 < share < 1 else 1 / sweeps
     return f"{100 * share:.1f} ± {100 * spread:.1f}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows as Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -211,13 +212,13 @@ def equal_levels_table(sweeps: int) -> str:
     rows = [
         [name, str(levels)]
         + [
-            _cell(rates(Truth(noise=noise, means=(0.0,) * levels), seeds=n, sweeps=sweeps, stream=i).error, sweeps)
+            cell(rates(Truth(noise=noise, means=(0.0,) * levels), seeds=n, sweeps=sweeps, stream=i).error, sweeps)
             for n in SEEDS
         ]
         for i, (name, noise) in enumerate(NOISES)
         for levels in (2, 6)
     ]
-    return _table(["noise", "levels", *(f"{n} seeds" for n in SEEDS)], rows)
+    return table(["noise", "levels", *(f"{n} seeds" for n in SEEDS)], rows)
 
 
 def coverage_table(sweeps: int) -> str:
@@ -238,8 +239,8 @@ def coverage_table(sweeps: int) -> str:
     rows = []
     for i, (name, truth) in enumerate(cases):
         found = [rates(truth, seeds=n, sweeps=sweeps, stream=100 + i) for n in SEEDS]
-        rows.append([name, *(_cell(each.coverage, sweeps) for each in found), *(_cell(found[1].error, sweeps),)])
-    return _table(["truth", *(f"covered, {n} seeds" for n in SEEDS), f"error, {SEEDS[1]} seeds"], rows)
+        rows.append([name, *(cell(each.coverage, sweeps) for each in found), *(cell(found[1].error, sweeps),)])
+    return table(["truth", *(f"covered, {n} seeds" for n in SEEDS), f"error, {SEEDS[1]} seeds"], rows)
 
 
 def power_table(sweeps: int) -> str:
@@ -249,29 +250,29 @@ def power_table(sweeps: int) -> str:
         for gap in (0.5, 1.0, 1.5, 2.0):
             truth = Truth(noise=normal, means=(gap * math.sqrt(2),) + (0.0,) * (levels - 1))
             found = [rates(truth, seeds=n, sweeps=sweeps, stream=200).power for n in SEEDS]
-            rows.append([str(levels), f"{gap:g}", *(_cell(power, sweeps) for power in found)])
-    return _table(["levels", "gap in sd of the paired difference", *(f"{n} seeds" for n in SEEDS)], rows)
+            rows.append([str(levels), f"{gap:g}", *(cell(power, sweeps) for power in found)])
+    return table(["levels", "gap in sd of the paired difference", *(f"{n} seeds" for n in SEEDS)], rows)
 
 
 def judge_table(sweeps: int) -> str:
     """Whole ledgers through ``judge``, and looks."""
     last, right = diverged_rates(sweeps=sweeps)
     rows = [
-        ["a level that diverges in 1 to 3 of 8 finals goes last, though it scores best", _cell(last, sweeps)],
-        ["… and the better of the other two, 2 sd ahead, is told from the worse", _cell(right, sweeps)],
+        ["a level that diverges in 1 to 3 of 8 finals goes last, though it scores best", cell(last, sweeps)],
+        ["… and the better of the other two, 2 sd ahead, is told from the worse", cell(right, sweeps)],
         *(
             [
                 f"{n} seeds, two levels 10 sd apart: anything told apart",
-                _cell(few_seeds_rate(sweeps=sweeps, seeds=n), sweeps),
+                cell(few_seeds_rate(sweeps=sweeps, seeds=n), sweeps),
             ]
             for n in (3, 5)
         ),
         [
             "three equal levels, looks at 8, 16 and 32 seeds: told apart at any look",
-            _cell(error_over_looks((8, 16, 32), levels=3, sweeps=sweeps), sweeps),
+            cell(error_over_looks((8, 16, 32), levels=3, sweeps=sweeps), sweeps),
         ],
     ]
-    return _table(["verdicts", "% of sweeps"], rows)
+    return table(["verdicts", "% of sweeps"], rows)
 
 
 def tables(sweeps: int) -> str:
@@ -293,14 +294,14 @@ def tables(sweeps: int) -> str:
     )
 
 
-def write_between_markers(path: Path, text: str) -> None:
+def write_between_markers(path: Path, text: str, *, begin: str = BEGIN, end: str = END) -> None:
     """Replace what stands between the page's markers. Raises ValueError when it has not both, in this order."""
     page = path.read_text(encoding="utf-8")
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{path} lacks the markers {BEGIN} and {END}; put them where the tables shall stand")
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    before, first, rest = page.partition(begin)
+    _, last, after = rest.partition(end)
+    if not first or not last:
+        raise ValueError(f"{path} lacks the markers {begin} and {end}; put them where the tables shall stand")
+    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
 
 
 def main(arguments: Sequence[str]) -> int:

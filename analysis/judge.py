@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis import units
+from analysis import spread_answer, units
 from analysis.answer import sentence
 from analysis.finals import Finals, gather, shared_seeds
 from analysis.front import front, second_goal
@@ -18,6 +18,7 @@ from analysis.power import MOST_SEEDS, equivalent_tests, seeds_needed
 from analysis.records import TrialRecord
 from analysis.scaling import scaling
 from analysis.signflip import EXACT_UP_TO, FlipTest, compare, fewest_seeds, mean_interval, sign_patterns
+from analysis.spread import VARY, spread
 from analysis.target import compare_speed, cost_to_target, like_with_like
 from analysis.verdict import Comparison, Interval, LevelResult, Needs, Verdict
 
@@ -53,8 +54,8 @@ def judge(question: Question, records: Sequence[TrialRecord], *, confidence: flo
     Levels come in three parts: those that can be compared, best mean first; those without a finished final; those with a
     diverged one, the most diverged last. Means are compared on the seeds that all comparable levels finished, seed by seed
     (``signflip``); a rank group is a best level with all that cannot be told from it. ``confidence`` is that of the family
-    of all comparisons over all looks; speed and scaling are families of their own. Raises ValueError for a confidence
-    outside (0, 1).
+    of all comparisons over all looks; speed and scaling are families of their own. Levels whose seeds draw different things are
+    not compared, but how far their scores spread is told. Raises ValueError for a confidence outside (0, 1).
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}: it lies between 0 and 1; set it to, say, 0.95")
@@ -67,6 +68,7 @@ def judge(question: Question, records: Sequence[TrialRecord], *, confidence: flo
         key=lambda level: (level.share_diverged, _worse_last(level.mean, question.goal)),
     )
     timed = like_with_like(finals)
+    spreads = spread(question, finals, seeds=contest.seeds, alpha=contest.occasion.alpha)
     results = [
         _result(level, group, question.goal, timed=timed, confidence=confidence)
         for level, group in zip([*contest.levels, *silent, *diverged], _groups(contest, silent, diverged), strict=True)
@@ -78,16 +80,21 @@ def judge(question: Question, records: Sequence[TrialRecord], *, confidence: flo
         factor=tuple(question.factors),
         levels=results,
         comparisons=_comparisons(contest),
-        speed=compare_speed(contest.levels, question.goal, seeds, alpha=contest.occasion.alpha) if timed else [],
+        speed=compare_speed(contest.levels, question.goal, seeds, alpha=contest.occasion.alpha)
+        if timed and spreads is None
+        else [],
         varied=tuple(question.varied),
         fixed=(*(what for what in DRAWN if what not in question.varied), _point(question)),
-        method=_method(contest),
+        method=_method(contest) if spreads is None else spread_answer.method(spreads),
         looks=contest.occasion.looks,
         smallest_detectable_gap=_smallest_gap(contest),
         answer="",
         confidence=confidence,
-        needs=_needs(contest, question.goal),
+        needs=_needs(
+            contest, _needed_seeds(contest, question.goal) if spreads is None else spread_answer.needs(spreads)
+        ),
         scaling=scaling(question, finals, seeds=seeds, alpha=contest.occasion.alpha),
+        spread=spreads,
         also=second_goal(question),
         front=front(question, records),
     )
@@ -108,8 +115,10 @@ def _contest(question: Question, finals: Sequence[Finals], alpha: float) -> Cont
     counted = had[: now.seeds]
     shared = set(shared_seeds(clean))
     seeds = [seed for seed in counted if seed in shared]
-    ordered = sorted(clean, key=lambda level: _worse_last(level.mean_over(seeds or level.scores), question.goal))
-    pairs = [(i, j) for i in range(len(ordered)) for j in range(i + 1, len(ordered))]
+    ordered, pairs = clean, []
+    if VARY not in question.factors:
+        ordered = sorted(clean, key=lambda level: _worse_last(level.mean_over(seeds or level.scores), question.goal))
+        pairs = [(i, j) for i in range(len(ordered)) for j in range(i + 1, len(ordered))]
     test = None
     if pairs and seeds:
         scores = np.array([[level.scores[seed] for seed in seeds] for level in ordered])
@@ -225,9 +234,8 @@ def _method(contest: Contest) -> str:
     )
 
 
-def _needs(contest: Contest, goal: Goal) -> Needs:
-    """What it would take to tell the best from the runner-up, and which seeds did not count."""
-    needs = _needed_seeds(contest, goal)
+def _needs(contest: Contest, needs: Needs) -> Needs:
+    """What it would take to know more, and which seeds did not count."""
     notes = [needs.why]
     if contest.left_out:
         seeds = ", ".join(map(str, contest.left_out))
@@ -243,6 +251,7 @@ def _needs(contest: Contest, goal: Goal) -> Needs:
 
 
 def _needed_seeds(contest: Contest, goal: Goal) -> Needs:
+    """What it would take to tell the best from the runner-up."""
     levels, test, n, alpha = contest.levels, contest.test, len(contest.seeds), contest.occasion.alpha
     if len(levels) < 2:
         return Needs(seeds=None, why="there are no two levels to tell apart")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from analysis.records import Scalar
 from analysis.verdict import Interval
@@ -17,6 +17,7 @@ DASH = "–"
 THIN = "\u202f"
 
 _LARGE = {"cpu": "CPU", "gpu": "GPU"}
+_DRAWN = {"init": "initialisation", "order": "data order", "split": "split"}
 _PER_WORKER = re.compile(r"PerWorker\(samples=(\d+)\)")
 
 _SHARES = frozenset(
@@ -208,8 +209,10 @@ def level(values: Mapping[str, Scalar], otherwise: str) -> str:
 def name(path: str) -> str:
     """What a factor's or a hole's path is called: its last part, ``batch size`` for ``batch_size``.
 
-    A place in a tuple needs the tuple's name: ``widths 0``. ``cpu`` and ``gpu`` are written large.
+    A place in a tuple needs the tuple's name: ``widths 0``. ``cpu`` and ``gpu`` are written large. What seeds draw is a source.
     """
+    if path == "vary":
+        return "source"
     *before, last = path.split(".")
     text = f"{before[-1]} {last}" if before and last.isdecimal() else last
     return " ".join(_LARGE.get(word, word) for word in text.replace("_", " ").split(" "))
@@ -219,11 +222,18 @@ def level_value(path: str, x: Scalar, beside: Mapping[str, Scalar]) -> str:
     """One value of a level as ``level`` writes it; ``beside`` are all factors of the sweep, by path."""
     if x is None or isinstance(x, bool):
         return f"{name(path)}={label(x)}"
+    if path == "vary":
+        return drawn(str(x).split(" + "))
     if name(path) == "workers":
         return f"{label(x)} worker{'' if x == 1 else 's'}"
     if path == "batch_size" and isinstance(x, int) and any(name(other) == "workers" for other in beside):
         return f"{label(x)} in all"
     return label(x)
+
+
+def drawn(names: Sequence[str]) -> str:
+    """What seeds draw: ``initialisation``, ``data order + split``, and ``all three``."""
+    return "all three" if set(names) == set(_DRAWN) else " + ".join(_DRAWN.get(name, name) for name in names)
 
 
 def _signed(text: str, x: float) -> str:

@@ -12,6 +12,7 @@ from analysis.records import Scalar, Turn
 if TYPE_CHECKING:
     from analysis.front import FrontPoint
     from analysis.scaling import Scaling
+    from analysis.spread import Spread
 
 Interval = tuple[float | None, float | None]
 """Lower and upper end; None where that side is unbounded."""
@@ -105,7 +106,8 @@ class Needs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What the finals say; ``levels`` best first. ``scaling`` is there where numbers of workers are compared.
+    """What the finals say; ``levels`` best first. ``scaling`` is there where numbers of workers are compared, ``spread`` where
+    what the seeds draw is: levels are then in the sweep's order, all of one rank.
 
     ``also`` is the second goal of the search where it has one, ``front`` what the heats reached in both.
     """
@@ -125,6 +127,7 @@ class Verdict:
     confidence: float
     needs: Needs
     scaling: Scaling | None = None
+    spread: Spread | None = None
     also: Goal | None = None
     front: Sequence[FrontPoint] = ()
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from analysis.records import Cost, Scalar, Stage, Status, TrialRecord
+
+SOURCES = ("init", "order", "split", "init + order + split")
+"""What the seeds of a sweep over the sources of spread draw."""
 
 
 def planted_question(
@@ -241,6 +245,47 @@ def planted_scaling(
                     ended=1_790_000_001.0 + len(records),
                 )
             )
+    return records
+
+
+def planted_spread_question(seeds: int = 16, levels: Sequence[str] = SOURCES) -> dict[str, object]:
+    """A ``sweep.json`` that compares what the seeds draw, without a search."""
+    return planted_question([], seeds=seeds, target=None) | {
+        "sweep": "seeds",
+        "factors": [{"path": "vary", "levels": list(levels)}],
+        "levels": [{"vary": level} for level in levels],
+        "space": {},
+        "search": "None",
+        "early_stop": "None",
+        "trials": 0,
+        "lane": "fused",
+        "recipe": {"model": "MLP", "epochs": 6},
+    }
+
+
+def planted_spread(
+    sds: Sequence[float] = (0.005, 0.003, 0.012),
+    *,
+    seeds: int = 16,
+    luck: float = 0.0,
+    diverged: Sequence[tuple[str, int]] = (),
+    levels: Sequence[str] = SOURCES,
+) -> list[TrialRecord]:
+    """Finals by what they draw; initialisation, order and split each add their own, of these sds, to 0.95.
+
+    ``luck`` is the sd of what every run has beside, drawn anew by each.
+    """
+    generator = np.random.default_rng(3)
+    records: list[TrialRecord] = []
+    for seed in range(1, seeds + 1):
+        parts = dict(zip(SOURCES, generator.normal(0, sds), strict=False))
+        for level in levels:
+            score = 0.95 + sum(parts[name] for name in level.split(" + ")) + generator.normal(0, luck)
+            status = Status.DIVERGED if (level, seed) in diverged else Status.COMPLETED
+            record = planted_record(
+                level=level, stage=Stage.FINAL, seed=seed, number=len(records), score=score, status=status
+            )
+            records.append(replace(record, level={"vary": level}, point={"vary": level}, lane="fused"))
     return records
 
 
