@@ -25,7 +25,7 @@ from tests.trainables.test_checkpoints import files_up_to
 from trainables import SGD, Recipe
 from trainables.course import Course, Segment
 from trainables.describe import plain
-from trainables.keep import BEST
+from trainables.keep import BEST, named
 from trainables.models import MLP
 from trainables.recipe_file import Stored, read, write
 from trainables.train import train
@@ -38,7 +38,7 @@ import torch
 
 from sweeps import Random, Sweep, each, log_uniform, main
 from tests.trainables.small import clusters
-from trainables import FP64, SGD, Cosine, Maximise, Recipe, Task
+from trainables import FP64, SGD, Cosine, Keep, Maximise, Recipe, Task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +73,7 @@ sweep = Sweep(
     ),
     search=Random(trials=2),
     seeds=6,
+    keep=Keep(every=4),
 )
 
 if __name__ == "__main__":
@@ -170,6 +171,7 @@ def test_it_trains_to_the_end_and_says_how_that_compares(folder: Path, capsys: p
     scores = [value for value in level.scores.values() if value is not None]
     where = "among them" if min(scores) <= score <= max(scores) else "above all" if score > max(scores) else "below all"
     assert f"so it lies {where}" in said
+    assert (result["place"] / named(4)).exists()
     weights = result["place"] / BEST
     before = weights.stat().st_mtime_ns
     again, _ = asked(folder, capsys)

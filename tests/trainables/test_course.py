@@ -80,6 +80,23 @@ def test_a_parent_whose_states_are_damaged_is_trained_anew(tmp_path: Path) -> No
     assert "its epochs were trained anew" in child.history[0]["remark"]
 
 
+def test_a_segment_whose_only_state_is_damaged_begins_again_from_its_parent(tmp_path: Path) -> None:
+    """And the damaged one is written over, not kept as the state before."""
+    trained(BEFORE, tmp_path / "parent", Course(until=2))
+    course = Course(earlier=(Segment(recipe=BEFORE, until=2),), begin=tmp_path / "parent")
+    whole, child = trained(AFTER, tmp_path / "whole", course), tmp_path / "child"
+
+    def at_the_third(history: Sequence[Mapping[str, Any]]) -> bool:
+        return len(history) == 3
+
+    train(task, AFTER, folder=child, report=at_the_third, course=course)
+    (child / LAST).write_bytes(b"not a state")
+    again = train(task, AFTER, folder=child, report=at_the_third, course=course)
+    assert again.history[2]["remark"] == "last.pt was damaged and the only state; the run began anew"
+    assert not (child / kept.BEFORE).exists()
+    assert numbers(trained(AFTER, child, course)) == numbers(whole)
+
+
 @pytest.mark.parametrize("after", [1, 2, 3, 5])
 def test_a_course_that_was_interrupted_ends_as_it_would_have(tmp_path: Path, after: int) -> None:
     course = Course(earlier=(Segment(recipe=BEFORE, until=2), Segment(recipe=AFTER, until=4)))

@@ -281,6 +281,7 @@ def test_what_is_not_known_is_refused_all_at_once(tmp_path: Path) -> None:
     assert "it is not YAML (line" in refused(path, "a: [\n")
     assert "it holds a list" in refused(path, "- 1\n")
     assert "comes twice" in refused(tmp_path / "x.json", '{"format": 1, "format": 1}')
+    assert "bytes, a recipe at most 1,000,000" in refused(path, f"format: {FORMAT}\n# {1_000_000 * 'x'}\n")
     with pytest.raises(ConflictError, match="there is no such file"):
         read(tmp_path / "none.yaml")
     with pytest.raises(ConflictError, match=r"ends in .txt; name it .yaml or .json"):

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from tests.trainables.small import clusters, recipe, task
 from tests.trainables.test_world import Normed
+from tests.trainables.validation.test_passes import Restless
 from trainables import (
     EMA,
     SGD,
@@ -106,6 +109,25 @@ def test_nothing_is_saved_or_missed_by_a_full_pass_after_every_epoch(comparison:
     assert within.saved < 0
     assert sampled.errors["val"].largest > 0
     assert part.errors["val"].largest > 0
+
+
+@pytest.mark.parametrize(
+    "changes", [{"model": Restless()}, {"model": Normed(), "freeze": ("1.*",)}], ids=["drawing", "a frozen norm"]
+)
+def test_the_run_is_trained_as_if_no_policy_looked_within(changes: dict[str, Any]) -> None:
+    def losses(*policies: Validation) -> list[float]:
+        seen = []
+
+        def noted(output: Tensor, target: Tensor) -> Tensor:
+            value = cross_entropy(output, target, reduction="none")
+            if value.requires_grad:
+                seen.append(float(value.detach().sum()))
+            return value
+
+        compared(task, recipe(epochs=2, loss=noted, **changes), policies)
+        return seen
+
+    assert losses(EveryEpoch()) == losses(EveryEpoch(), WithinEpoch(every=1), WithinEpoch(every=0.5, share=0.5))
 
 
 def test_what_cannot_be_compared_is_said() -> None:
