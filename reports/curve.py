@@ -311,7 +311,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return WRONG
     except OSError as error:
-        where = error.filename or given.out or given.folder
+        where = given.out or error.filename or given.folder  # the file is written under another name first
         print(f"error: {where}: {error.strerror or error}; name another file by --out", file=sys.stderr)
         return WRONG
     print(*paths, sep="\n")

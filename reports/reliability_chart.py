@@ -12,7 +12,8 @@ from typing import Any
 
 from reports.curve_chart import HEIGHT
 from reports.figure import Build
-from reports.palette import MUTED, PAPER, REST, SERIES
+from reports.palette import MUTED, REST, SERIES
+from reports.standalone import png, standing
 from reports.theme import specification, table
 
 SIZE = 420
@@ -107,21 +108,22 @@ def diagram(groups: Groups, colour: str, *, height: int = HEIGHT, key: bool = Fa
     return build
 
 
-def drawn(groups: Groups) -> dict[str, Any]:
-    """The diagram as a picture that stands alone, as Vega-Lite."""
-    whole = diagram(groups, SERIES[0].light, height=SIZE, key=True)(True)
-    padding = {"left": 12, "right": 20, "top": 28, "bottom": 12}
-    return whole | {"width": SIZE, "background": PAPER.light, "padding": padding, "autosize": {"type": "pad"}}
+def drawn(groups: Groups, *, title: str) -> dict[str, Any]:
+    """The diagram as a picture that stands alone, as Vega-Lite; its ``title`` says whose answers they are."""
+    said = (
+        f"How often answers are right, by how sure they were. Bars: intervals at {100 * CONFIDENCE:g} %;\n"
+        f"neighbours are joined until {LEAST} samples are in a point."
+    )
+    build = diagram(groups, SERIES[0].light, height=SIZE, key=True)
+    return standing(build, title=title, subtitle=said) | {"width": SIZE}
 
 
-def write(path: Path, groups: Groups) -> None:
+def write(path: Path, groups: Groups, *, title: str) -> None:
     """Draw the diagram into a PNG file, and put its points beside it as JSON, from which the page draws its own.
 
     Raises OSError where they cannot be written.
     """
-    import vl_convert
-
-    path.write_bytes(vl_convert.vegalite_to_png(drawn(groups), scale=2))
+    png(path, drawn(groups, title=title))
     points = {label: [asdict(point) for point in points] for label, points in groups.items()}
     path.with_suffix(".json").write_text(json.dumps(points, indent=1) + "\n")
 

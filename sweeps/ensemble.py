@@ -6,7 +6,6 @@ python -m sweeps.ensemble sweeps/batch_size.py --train 5
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -55,8 +54,8 @@ def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace
     together = summary(answers.logits, answers.target, validation=answers.validation)
     numbers = {"level": level.label, "left_out": answers.left_out, **asdict(together)}
     try:
-        (folder / NUMBERS).write_text(json.dumps(numbers, indent=1) + "\n")
-        _draw(folder / DIAGRAM, answers, together.temperature)
+        instrument.store(folder / NUMBERS, numbers)
+        _draw(folder / DIAGRAM, f"Reliability: {sweep.name}, {level.label}", answers, together.temperature)
         report = page.write(folder)
     except OSError as error:
         raise QuestionError(f"{folder} cannot be written to: {error.strerror}") from error
@@ -116,7 +115,7 @@ def _table(found: Summary) -> Table:
     return table
 
 
-def _draw(path: Path, answers: Answers, temperature: float | None) -> None:
+def _draw(path: Path, title: str, answers: Answers, temperature: float | None) -> None:
     """The ensemble's reliability beside that of one member, which is taken over all of them."""
     from reports import reliability_chart
     from trainables.ensemble_summary import scalable
@@ -129,7 +128,7 @@ def _draw(path: Path, answers: Answers, temperature: float | None) -> None:
     }
     if temperature is not None:
         groups["together, scaled"] = _points((scalable(logits) / temperature).softmax(1), target, times=1)
-    reliability_chart.write(path, groups)
+    reliability_chart.write(path, groups, title=title)
 
 
 def _points(probabilities: Tensor, target: Tensor, *, times: int) -> list[Point]:

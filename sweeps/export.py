@@ -6,7 +6,6 @@ python -m sweeps.export sweeps/batch_size.py --threads 1
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import shlex
 import sys
@@ -71,7 +70,7 @@ def _answer(
             "final": best.job.id,
             "command": shlex.join(["python", "-m", "sweeps.export", *given]),
         }
-        numbers.write_text(json.dumps({**about, **where, "answer": sentence(found), **asdict(found)}, indent=1) + "\n")
+        instrument.store(numbers, {**about, **where, "answer": sentence(found), **asdict(found)})
     except ExportError as error:
         raise QuestionError(str(error)) from error
     except OSError as error:
@@ -98,7 +97,7 @@ def studied(sweep: Sweep, best: Member, out: Path, own: argparse.Namespace) -> S
     from trainables.export import study, tuned
     from trainables.run import Run
 
-    device = torch.device("cuda" if sweep.resources.gpus != 0 and torch.cuda.is_available() else "cpu")
+    device = torch.device(instrument.device(sweep))
     job = best.job
     recipe = replace(sweep.resolved(job.point, job.seeds), compile=None)
     splits = sweep.task.load(job.seeds.split)

@@ -167,5 +167,10 @@ def held_words(found: Sequence[Configuration]) -> str:
     from analysis import units
 
     values = {path: value for each in found for path, value in each.held.items()}
-    words = ", ".join(f"{units.name(path)} {units.label(value)}" for path, value in values.items())
+    words = ", ".join(f"{units.name(path)} {units.label(_short(value))}" for path, value in values.items())
     return f"Searched settings at the middle of their range: {words}." if words else ""
+
+
+def _short(value: Scalar) -> Scalar:
+    """A number to three digits: the middle of a range needs no more."""
+    return float(f"{value:.3g}") if isinstance(value, float) else value

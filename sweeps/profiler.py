@@ -56,6 +56,8 @@ def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace
         raise QuestionError(
             f"--trace {own.trace}: there is no folder {own.trace.parent}; make it, or name another file"
         )
+    if own.trace is not None and own.trace.is_dir():
+        raise QuestionError(f"--trace {own.trace} is a folder; name a file in it, such as {own.trace / 'trace.json'}")
     place, where = instrument.folder(options, sweep, own.out), instrument.device(sweep)
     splits = sweep.task.load(levels[0].recipe.seeds.split)
     console = Console()
@@ -79,6 +81,8 @@ def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace
         for line in shown.lines(numbers):
             console.print(line, highlight=False, soft_wrap=True)  # a path must be one word
         console.print()
+    if own.trace is not None and all(each.trace is None for each in found.values()):
+        raise QuestionError(f"--trace {own.trace} could not be written; name another file")
     instrument.store(place / NUMBERS, {name: each.to_json() for name, each in found.items()})
     if any(level.workers > 1 for level in levels):
         console.print(

@@ -61,6 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _answer(sweep: Sweep, options: command_line.Options, own: argparse.Namespace, rest: Sequence[str]) -> None:
     views = [view for text in own.view for view in _views(text, own.shape)]
+    names = [view.name for view in views]
+    again = sorted({name for name in names if names.count(name) > 1 or name == TOGETHER})
+    if again:
+        raise QuestionError(
+            f"--view: {', '.join(again)} would name several lines of the table; give each view once, and those of your own a name "
+            "of theirs: View(name=..., change=...)"
+        )
     there = finished(sweep, options, own, rest)
     folder, level = there.folder, there.level
     from rich.console import Console

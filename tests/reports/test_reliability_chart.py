@@ -44,7 +44,8 @@ def point(confidence: float, accuracy: float, count: int) -> Point:
 
 
 def test_every_group_is_shownin_its_colour_with_its_interval() -> None:
-    whole = drawn(GROUPS)
+    whole = drawn(GROUPS, title="whose")
+    assert whole["title"]["text"] == "whose"
     rows = whole["datasets"]["rows"]
     assert [(row["level"], row["confidence"], row["low"], row["high"]) for row in rows] == [
         ("one member", 0.35, 0.31, 0.7),
@@ -75,7 +76,7 @@ def test_bins_of_few_samples_become_one_and_keep_their_means() -> None:
 
 
 def test_it_is_a_picture_with_its_points_beside_it(tmp_path: Path) -> None:
-    write(tmp_path / "reliability.png", GROUPS)
+    write(tmp_path / "reliability.png", GROUPS, title="whose")
     assert (tmp_path / "reliability.png").read_bytes().startswith(b"\x89PNG")
     assert read(tmp_path / "reliability.png") == GROUPS
     assert read(tmp_path / "other.png") is None
@@ -89,7 +90,7 @@ def folder(tmp_path: Path) -> Path:
     records = planted_records({32: six_levels()[32], 64: six_levels()[64]})
     found = planted_folder(tmp_path / "p", records, planted_question([32, 64], seeds=8))
     (found / "ensemble.json").write_text(json.dumps(NUMBERS))
-    write(found / "reliability.png", {**GROUPS, "together, scaled": GROUPS["together"]})
+    write(found / "reliability.png", {**GROUPS, "together, scaled": GROUPS["together"]}, title="whose")
     return found
 
 

@@ -110,9 +110,10 @@ def test_the_command_traces_one_level(tmp_path: Path, capsys: pytest.CaptureFixt
         (["--trace", "t.json"], "--trace is of one level; name it by --level: 16, 32"),
         (["--trace", "t.json", "--level", "16", "--steps", "13-20"], "3 epochs of 16 have 12 steps; name earlier ones"),
         (["--trace", "/nowhere/t.json", "--level", "16"], "there is no folder /nowhere"),
+        (["--trace", "/", "--level", "16"], "--trace / is a folder; name a file in it"),
         (["--dry-run"], "--fresh and --dry-run are for the sweep itself"),
     ],
-    ids=["level", "steps", "levels", "beyond", "folder", "dry run"],
+    ids=["level", "steps", "levels", "beyond", "folder", "no file", "dry run"],
 )
 def test_what_is_asked_wrongly_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str

@@ -120,9 +120,10 @@ def test_what_changes_nothing_can_be_chance(
         (["--view", "mirror", "--shape", "3x5"], "the views cannot be taken of inputs (16,)"),
         (["--view", "shift:1"], "flat images need --shape"),
         (["--view", "mirror", "--level", "7"], "--level 7: there is no such level"),
+        (["--view", "mirror", "--view", "mirror"], "--view: mirror would name several lines of the table"),
         (["--view", "mirror", "--quick"], "holds no sweep"),
     ],
-    ids=["pixels", "word", "module", "shape", "flat", "level", "absent"],
+    ids=["pixels", "word", "module", "shape", "flat", "level", "twice", "absent"],
 )
 def test_what_cannot_be_asked_is_one_line(
     even: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str

@@ -139,6 +139,10 @@ def study(
         for part in shares:
             say(f"Pruning {100 * part:.0f} % …")
             variants += _pruned(template, module, part, tune, splits, folder, tolerance, threads)
+        kept = [one.file for one in variants]
+        for old in folder.glob("pruned-*.onnx"):  # of shares that were asked for before, and of other weights
+            if old.name not in kept:
+                old.unlink()
         say("Timing …")
         times = _timed([one for one in variants if isinstance(one, _Variant)], splits)
     rows = _rows(variants, times, task, loss or task.loss, targets(splits.test))

@@ -51,6 +51,9 @@ def profile(
         conflicts.append(
             f"Profile trace {settings.trace}: there is no file to write it to; name one by trace=Path(...)"
         )
+    if trace is not None and (trace.is_dir() or not trace.parent.is_dir()):
+        wrong = "is a folder" if trace.is_dir() else f"lies in {trace.parent}, which is none"
+        conflicts.append(f"trace {trace} {wrong}; name a file, such as trace.json, in a folder that is there")
     if conflicts:
         raise ConflictError("profile", conflicts)
     with tempfile.TemporaryDirectory(dir=place, prefix="profile-") as folder:

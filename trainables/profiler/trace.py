@@ -64,4 +64,5 @@ class Trace:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         watched.export_chrome_trace(str(self.path))
-        self.written = (self._first, self._steps)
+        if self.path.is_file():  # where it cannot write, the library says so to the terminal and nobody else
+            self.written = (self._first, self._steps)

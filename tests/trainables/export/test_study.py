@@ -24,6 +24,8 @@ def trained() -> nn.Module:
 @pytest.fixture(scope="module")
 def found(trained: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
     folder = tmp_path_factory.mktemp("study") / "export"
+    folder.mkdir()
+    (folder / "pruned-90.onnx").touch()  # of an earlier call
     splits = task.load(3)
     return (
         study(

@@ -287,3 +287,9 @@ def test_by_a_call(tmp_path: Path) -> None:
 def test_what_is_asked_wrongly_is_said(settings: Profile, said: str) -> None:
     with pytest.raises(ConflictError, match=said):
         profile(task, recipe(), settings=settings)
+
+
+def test_a_trace_that_cannot_be_written_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    for place, said in ((tmp_path, "is a folder; name a file"), (tmp_path / "none" / "t.json", "which is none")):
+        with pytest.raises(ConflictError, match=said):
+            profile(task, recipe(), settings=Profile(trace=(5, 6)), trace=place)
