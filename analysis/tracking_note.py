@@ -25,7 +25,8 @@ def note(question: Question, verdict: Verdict, *, page: str) -> str:
     facts = [f"Goal: {goal.mode} {goal.metric} on {question.task}."]
     if verdict.varied:
         facts.append(f"Seeds draw {', '.join(verdict.varied)}.")
-    facts.append("Levels of one rank are not distinguishable.")
+    if verdict.spread is None:
+        facts.append("Levels of one rank are not distinguishable.")
     lines.append(f"{_text(' '.join(facts))} [The whole answer]({page}): report.html.")
     command = question.raw.get("command")
     if command:

@@ -174,7 +174,7 @@ def _weights(own: argparse.Namespace, answered: Answered, sweep: Sweep) -> tuple
             )
         best = max(known, key=lambda record: goal.sign * record.metrics[f"val/{goal.metric}"])
         path = own.folder / "checkpoints" / best.id / "best.safetensors"
-        split = sweep.final_seeds(best.seed - sweep.seed).split
+        split = sweep.final_seeds(best.seed - sweep.seed, best.level).split
     if not path.is_file():
         raise QuestionError(f"--from {own.begin}: {path} is not there; leave --from out to train from scratch")
     return path, split

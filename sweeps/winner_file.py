@@ -26,7 +26,7 @@ def conclude(sweep: Sweep, folder: Path, verdict: Verdict) -> list[str]:
     from trainables import recipe_file
 
     level = leading(verdict)
-    if level is None:
+    if level is None or verdict.spread is not None:  # levels that draw different things have one recipe, and none wins
         return []
     recipe, earlier = trained_by(sweep, level)
     try:
