@@ -19,9 +19,6 @@ from sweeps.engine.race import Follower, Race, tidy
 from sweeps.engine.spec import Sweep
 from sweeps.engine.trial import Runner
 
-PACK = 32
-"""Members of a pack."""
-
 
 def finished(sweep: Sweep, known: Sequence[TrialRecord]) -> bool:
     """True when the ledger holds all that the sweep asks for, so that nothing need be started."""
@@ -97,8 +94,10 @@ def _run(lane: str, race: Race, runner: Runner, concurrency: int, folder: Path) 
             solo.run(race, runner, resources=resources, concurrency=concurrency, scratch=scratch)
         elif lane == "fused":
             from sweeps.engine.lanes import fused
+            from sweeps.engine.pack_sizes import pack_sizes
 
-            fused.run(race, runner, resources=resources, concurrency=concurrency, scratch=scratch, size=PACK)
+            sizes = pack_sizes(runner.sweep)
+            fused.run(race, runner, resources=resources, concurrency=concurrency, scratch=scratch, sizes=sizes)
         elif lane == "crew":
             from sweeps.engine.lanes import crew
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from analysis.records import Stage
 from sweeps.engine.job import Job
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from sweeps.engine.race import Race
     from sweeps.engine.spec import Sweep
 
+SIZE = 32
+"""Members of a pack of which nothing has been measured."""
+
 LEAST = 4
 """Fewer members than these make no pack: they train faster one by one."""
 
@@ -24,14 +27,15 @@ LEARNING_SHARE = 4
 
 
 class Packer:
-    """Takes jobs from the race and deals them out in packs of up to ``size`` that have one structure, as even as they come.
+    """Takes jobs from the race and deals them out in packs that have one structure, as even as they come.
 
-    A job that cannot be trained with others is a pack of its own. Enough is taken at once for ``lanes`` packs, so that all who work
-    are given as much.
+    ``sizes`` says of a structure how many members a pack has at most; those that are not in it have ``SIZE``. A job that cannot be
+    trained with others, or had better not be, is a pack of its own. Enough is taken at once for ``lanes`` packs, so that all who
+    work are given as much.
     """
 
-    def __init__(self, race: Race, *, size: int, lanes: int) -> None:
-        self._race, self._size, self._lanes = race, size, lanes
+    def __init__(self, race: Race, *, sizes: Mapping[str, int], lanes: int) -> None:
+        self._race, self._sizes, self._lanes = race, sizes, lanes
         self._ready: deque[list[Job]] = deque()
 
     def next(self) -> list[Job]:
@@ -42,7 +46,7 @@ class Packer:
 
     def _take(self) -> None:
         """Draw jobs until one structure has enough of them for all lanes, or there are no more."""
-        found: dict[Any, list[Job]] = {}
+        found: dict[tuple[Stage, str], list[Job]] = {}
         while (job := self._race.next()) is not None:
             alike = self._alike(job)
             if alike is None:
@@ -50,12 +54,12 @@ class Packer:
                 continue
             jobs = found.setdefault(alike, [])
             jobs.append(job)
-            if len(jobs) >= self._most(job) * self._lanes:
+            if len(jobs) >= self._most(job, alike[1]) * self._lanes:
                 break
-        for jobs in found.values():
-            self._ready.extend(parted(jobs, self._most(jobs[0]), self._lanes))
+        for (_, shape), jobs in found.items():
+            self._ready.extend(parted(jobs, self._most(jobs[0], shape), self._lanes))
 
-    def _alike(self, job: Job) -> Any:
+    def _alike(self, job: Job) -> tuple[Stage, str] | None:
         """What the jobs of one pack have in common; None for one that is trained alone."""
         sweep = self._race.sweep
         recipe = sweep.resolved(job.point, job.seeds)
@@ -63,15 +67,16 @@ class Packer:
             return None
         if job.stage is Stage.FINAL and job.seed - sweep.seed <= sweep.timed_finals:
             return None
-        return job.stage, structure(sweep.task, recipe)
+        alike = structure(sweep.task, recipe)
+        return (job.stage, alike) if self._sizes.get(alike, SIZE) > 1 else None
 
-    def _most(self, job: Job) -> int:
+    def _most(self, job: Job, alike: str) -> int:
         """Members of a pack: fewer for heats of a search that learns, which must hear of some before it asks for others."""
-        sweep = self._race.sweep
+        sweep, size = self._race.sweep, self._sizes.get(alike, SIZE)
         search = sweep.search_of(job.level)
         if job.stage is not Stage.HEAT or search is None or isinstance(search, PBT) or not search.learns:
-            return self._size
-        return min(self._size, max(LEAST, sweep.heats(job.level) // LEARNING_SHARE))
+            return size
+        return min(size, max(LEAST, sweep.heats(job.level) // LEARNING_SHARE))
 
 
 def parted(jobs: Sequence[Job], most: int, lanes: int) -> list[list[Job]]:

@@ -13,7 +13,6 @@ from sweeps.engine.machine import hardware
 from sweeps.engine.trial import Message, Runner, failure, own_rows
 
 if TYPE_CHECKING:
-
     from trainables import Splits
     from trainables.run import Run
     from trainables.train import Trained

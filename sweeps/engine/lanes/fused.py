@@ -23,8 +23,10 @@ from sweeps.engine.spec import Resources
 from sweeps.engine.trial import Message, Runner
 
 
-def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, scratch: Path, size: int) -> None:
-    """Run the whole sweep as one Tuner run, a pack of up to ``size`` jobs a trial of Tune's; Ray must be up."""
+def run(
+    race: Race, runner: Runner, *, resources: Resources, concurrency: int, scratch: Path, sizes: Mapping[str, int]
+) -> None:
+    """Run the whole sweep as one Tuner run, a pack of jobs a trial of Tune's; Ray must be up. ``sizes`` are by structure."""
     broker, judged = brokered()
     packs = PackRunner(runner=runner)
 
@@ -41,6 +43,6 @@ def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, s
 
         packs(jobs, tell)
 
-    packer = Packer(race, size=size, lanes=concurrency)
+    packer = Packer(race, sizes=sizes, lanes=concurrency)
     wanted = capacity.bundle(resources)
     tuned(race, trial, wanted=wanted, concurrency=concurrency, scratch=scratch, deal=packer.next, judged=judged)

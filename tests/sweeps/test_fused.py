@@ -1,0 +1,315 @@
+"""Lane fused: real Ray, packs of trials, stopped, broken and killed for real."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from analysis.ledger import read_ledger
+from analysis.records import Stage, Status, TrialRecord
+from sweeps import ASHA, TPE, Grid, Random, Resources, Sweep, each, log_uniform
+from sweeps.engine.drive import drive
+from sweeps.engine.job import Job, key
+from sweeps.engine.lanes import solo
+from sweeps.engine.machine import Machine
+from sweeps.engine.packing import Packer, parted, why_alone
+from sweeps.engine.stopping import Levels
+from tests.sweeps.small import small, task
+from trainables import EMA, SGD, AdamW, ClipNorm, Cosine, Recipe, accuracy
+from trainables.augment import Noise
+from trainables.models import MLP
+from trainables.precision import FP64
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, in whatever comes first
+
+TOLERANCE = 1e-9
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_is_up() -> Iterator[None]:
+    # Ray settles once in a process whether it asks for a token; that it does is tested where commands are run.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        solo.start(Resources())
+        yield
+        solo.stop()
+
+
+@pytest.fixture(autouse=True)
+def sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if nothing had been measured: networks as small as these may well train faster alone on a busy machine."""
+    monkeypatch.setattr("sweeps.engine.pack_sizes.pack_sizes", lambda _: {})
+
+
+def raced(sweep: Sweep, folder: Path, lane: str, *, concurrency: int = 2) -> dict[str, TrialRecord]:
+    """Run a sweep in a lane; its records by id."""
+    folder.mkdir()
+    sweep = replace(sweep, resources=Resources(gpus=0))
+    records = drive(sweep, folder, lane=lane, concurrency=concurrency, machine=Machine.here(None), followers=[])
+    return {record.id: record for record in records}
+
+
+def losses(record: TrialRecord) -> list[float]:
+    return [row[name] for row in record.history for name in ("train/loss", "val/loss", "val/accuracy")]
+
+
+def everything(**changes: Any) -> Sweep:
+    """Two structures (the optimizer's kind), two schedules in each of them, 61 samples in batches of 20."""
+    recipe = Recipe(
+        model=MLP(widths=(8,)),
+        batch_size=20,
+        optimizer=each(AdamW(lr=log_uniform(1e-3, 0.1)), SGD(lr=log_uniform(1e-2, 1.0), momentum=0.9)),
+        schedule=each(Cosine(warmup=0.2), Cosine()),
+        average=EMA(decay=0.9),
+        clip=ClipNorm(0.5),
+        precision=FP64(),
+        epochs=9,
+    )
+    return small(recipe=recipe, **{"search": Random(trials=6), "early_stop": None, "seeds": 6, "timed": 0} | changes)
+
+
+def test_a_pack_gives_what_every_trial_gives_alone(tmp_path: Path) -> None:
+    alone, packed = raced(everything(), tmp_path / "a", "local"), raced(everything(), tmp_path / "b", "fused")
+    assert packed.keys() == alone.keys()
+    assert len(packed) == 4 * (6 + 6)
+    for name, record in packed.items():
+        assert record.status is Status.COMPLETED
+        assert record.lane == "fused"
+        assert losses(record) == pytest.approx(losses(alone[name]), rel=TOLERANCE)
+        assert (record.steps, record.samples, record.best_epoch) == (
+            alone[name].steps,
+            alone[name].samples,
+            alone[name].best_epoch,
+        )
+        assert record.metrics == pytest.approx(alone[name].metrics, rel=TOLERANCE)
+        assert record.cost.seconds is None
+        assert record.cost.shared is not None
+        assert record.cost.shared >= 4
+    finals = [record for record in packed.values() if record.stage is Stage.FINAL]
+    assert all((tmp_path / "b" / "checkpoints" / record.id / "best.safetensors").exists() for record in finals)
+
+
+def test_halving_in_packs_is_tune_s_own_and_leaves_survivors_alone(tmp_path: Path) -> None:
+    sweep = everything(early_stop=ASHA(grace=1, factor=3), search=Random(trials=9), seeds=1)
+    packed = raced(sweep, tmp_path / "a", "fused", concurrency=1)
+    whole = raced(replace(sweep, early_stop=None), tmp_path / "b", "local")
+    heats = [record for record in packed.values() if record.stage is Stage.HEAT]
+    stopped = [record for record in heats if record.status is Status.STOPPED]
+    assert 0 < len(stopped) < len(heats)
+    for record in heats:
+        count = 3 * len(record.history)
+        assert losses(record) == pytest.approx(losses(whole[record.id])[:count], rel=TOLERANCE)
+    # The decisions again, in the order in which the words came in: epoch by epoch, members in the order of their dealing.
+    for level in {key(record.level) for record in heats}:
+        rule = Levels(sweep.early_stop, sweep.recipe.epochs, "max")
+        own = sorted((record for record in heats if key(record.level) == level), key=lambda record: record.number or 0)
+        for epoch in range(1, 10):
+            for record in (record for record in own if len(record.history) >= epoch):
+                cut = rule.stops(level, record.id, epoch, record.history[epoch - 1]["val/accuracy"])
+                assert cut == (record.status is Status.STOPPED and len(record.history) == epoch)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Killing:
+    """Accuracy, but the third pass in a process kills it, once."""
+
+    place: str
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        calls.append("metric")
+        once = Path(self.place) / "done"
+        if calls.count("metric") == 3 and not once.exists():
+            once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return accuracy(output, target)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Raising:
+    """Cross-entropy, but after some steps in a process one raises, once."""
+
+    place: str
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        calls.append("loss")
+        once = Path(self.place) / "done"
+        if calls.count("loss") > 20 and torch.is_grad_enabled() and not once.exists():
+            once.touch()
+            raise ValueError("a passing fault")
+        return nn.functional.cross_entropy(output, target, reduction="none")
+
+
+calls: list[str] = []
+"""Of the process that this file is imported in."""
+
+
+def troubled(place: Path, **changes: Any) -> Sweep:
+    place.mkdir()
+    recipe = Recipe(model=MLP(widths=(4,)), batch_size=16, epochs=4, precision=FP64())
+    changed = replace(task, **({"metrics": {"accuracy": accuracy}} | changes))
+    return small(task=changed, recipe=recipe, search=None, early_stop=None, seeds=8, timed=0)
+
+
+def by_seed(records: Mapping[str, TrialRecord]) -> dict[int, list[float]]:
+    return {record.seed: losses(record) for record in records.values()}
+
+
+def test_a_worker_that_is_killed_costs_its_pack_nothing(tmp_path: Path) -> None:
+    records = raced(
+        troubled(tmp_path / "p", metrics={"accuracy": Killing(place=str(tmp_path / "p"))}),
+        tmp_path / "a",
+        "fused",
+        concurrency=1,
+    )
+    alone = by_seed(raced(troubled(tmp_path / "q"), tmp_path / "b", "local"))
+    assert (tmp_path / "p" / "done").exists()
+    assert {(record.status, record.lane) for record in records.values()} == {(Status.COMPLETED, "fused")}
+    said = "its process died once, it went on from its checkpoint"
+    assert {record.reason for record in records.values()} == {said}
+    for seed, values in by_seed(records).items():
+        assert values == pytest.approx(alone[seed], rel=TOLERANCE)
+
+
+def test_a_pack_whose_training_raises_goes_on_alone(tmp_path: Path) -> None:
+    records = raced(
+        troubled(tmp_path / "p", loss=Raising(place=str(tmp_path / "p"))), tmp_path / "a", "fused", concurrency=1
+    )
+    alone = by_seed(raced(troubled(tmp_path / "q"), tmp_path / "b", "local"))
+    assert {(record.status, record.lane) for record in records.values()} == {(Status.COMPLETED, "solo")}
+    said = "trained alone after its pack had failed (ValueError: a passing fault)"
+    assert {record.reason for record in records.values()} == {said}
+    for seed, values in by_seed(records).items():
+        assert values == pytest.approx(alone[seed], rel=TOLERANCE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asking:
+    """A model that asks for a number in its forward pass, which cannot be done for several at once."""
+
+    def build(self) -> nn.Module:
+        return _Asking()
+
+
+class _Asking(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 3)
+
+    def forward(self, points: Tensor) -> Tensor:
+        out: Tensor = self.layer(points)
+        return out if out.sum().item() < torch.inf else out * 0
+
+
+def test_what_cannot_be_fused_is_trained_alone_and_says_why(tmp_path: Path) -> None:
+    recipe = Recipe(model=each(Asking(), MLP(widths=(4,))), batch_size=16, epochs=2)
+    records = raced(small(recipe=recipe, search=None, early_stop=None, seeds=4, timed=0), tmp_path / "a", "fused")
+    for record in records.values():
+        assert record.status is Status.COMPLETED
+        if "Asking" in str(record.level["model"]):
+            assert record.lane == "solo"
+            assert str(record.reason).startswith("not fused, Asking: vmap cannot take it")
+            assert record.cost.seconds is not None
+        else:
+            assert (record.lane, record.reason) == ("fused", None)
+
+
+def test_an_interrupted_sweep_goes_on_in_another_lane(tmp_path: Path) -> None:
+    """What one lane has settled the other does not run again."""
+    folder = tmp_path / "a"
+    raced(everything(seeds=2, search=Random(trials=4)), folder, "fused")
+    drive(
+        everything(seeds=4, search=Random(trials=4)),
+        folder,
+        lane="local",
+        concurrency=1,
+        machine=Machine.here(None),
+        followers=[],
+    )
+    finals = [record for record in read_ledger(folder) if record.stage is Stage.FINAL]
+    assert sorted((record.lane, record.seed) for record in finals) == sorted(
+        [("fused", 1), ("fused", 2), ("local", 3), ("local", 4)] * 4
+    )
+
+
+@dataclass
+class Dealt:
+    """A race that has these jobs to deal."""
+
+    sweep: Sweep
+    jobs: list[Job]
+
+    def next(self) -> Job | None:
+        return self.jobs.pop(0) if self.jobs else None
+
+
+def jobs(sweep: Sweep, stage: Stage, count: int, **point: Any) -> list[Job]:
+    return [
+        Job.of(sweep, stage=stage, level={}, point=point, seed=seed, seeds=sweep.final_seeds(seed), earlier=())
+        for seed in range(1, count + 1)
+    ]
+
+
+def test_packs_are_even_and_none_is_too_small() -> None:
+    sweep = small(recipe=Recipe(model=MLP(), optimizer=SGD(lr=0.1)), search=None, early_stop=None, timed=0)
+    all_of_them = jobs(sweep, Stage.FINAL, 40)
+    for most, lanes, sizes in ((64, 1, [40]), (64, 2, [20, 20]), (16, 2, [14, 13, 13]), (64, 100, [4] * 10)):
+        assert [len(pack) for pack in parted(all_of_them, most, lanes)] == sizes
+    assert [len(pack) for pack in parted(all_of_them[:3], 64, 2)] == [3]
+
+
+def test_a_pack_holds_one_structure_and_one_stage() -> None:
+    recipe = Recipe(
+        model=MLP(), optimizer=each(SGD(lr=0.1), AdamW()), schedule=each(Cosine(), Cosine(warmup=0.5)), epochs=9
+    )
+    sweep = small(recipe=recipe, search=None, early_stop=None, timed=0)
+    dealt = [
+        Job.of(sweep, stage=stage, level=level, point=level, seed=seed, seeds=sweep.final_seeds(seed), earlier=())
+        for seed in range(1, 7)
+        for level in sweep.levels()
+        for stage in (Stage.HEAT, Stage.FINAL)
+    ]
+    packer, packs = Packer(Dealt(sweep, list(dealt)), sizes={}, lanes=1), []  # type: ignore[arg-type]
+    while pack := packer.next():
+        packs.append(pack)
+    assert sorted(job.id for pack in packs for job in pack) == sorted(job.id for job in dealt)
+    assert [len(pack) for pack in packs] == [12] * 4
+    for pack in packs:
+        assert len({(job.stage, str(job.point["optimizer"])) for job in pack}) == 1
+        assert len({job.point["schedule"] for job in pack}) == 2
+
+
+def test_some_finals_are_trained_alone_where_seconds_are_asked_for() -> None:
+    recipe = Recipe(model=MLP(), optimizer=SGD(lr=0.1))
+    for timed, sizes in ((None, [1] * 8 + [12]), (3, [1] * 3 + [17]), (0, [20])):
+        sweep = small(recipe=recipe, search=None, early_stop=None, timed=timed)
+        packer, packs = Packer(Dealt(sweep, jobs(sweep, Stage.FINAL, 20)), sizes={}, lanes=1), []  # type: ignore[arg-type]
+        while pack := packer.next():
+            packs.append(pack)
+        assert [len(pack) for pack in packs] == sizes
+        assert [job.seed for pack in packs for job in pack] == list(range(1, 21))
+
+
+def test_a_search_that_learns_is_heard_before_it_is_asked_again() -> None:
+    recipe = Recipe(model=MLP(), optimizer=SGD(lr=log_uniform(0.01, 1.0)))
+    for search, size in ((TPE(trials=32), 8), (TPE(trials=8), 4), (Random(trials=32), 32), (Grid(trials=32), 32)):
+        sweep = small(recipe=recipe, search=search, early_stop=None)
+        packer = Packer(Dealt(sweep, jobs(sweep, Stage.HEAT, 32, **{"optimizer.lr": 0.1})), sizes={}, lanes=1)  # type: ignore[arg-type]
+        assert len(packer.next()) == size
+
+
+def test_what_a_sweep_asks_that_packs_cannot_give_is_said() -> None:
+    good = everything()
+    assert why_alone(good) == []
+    assert why_alone(replace(good, log_every=5)) == [
+        "profile, log_every and keep ask for what only a trial alone can give"
+    ]
+    noisy = replace(good, recipe=replace(good.recipe, augment=Noise(std=0.1)))
+    assert why_alone(noisy) == ["augment: what it draws is drawn run by run"]
