@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,15 +21,15 @@ class Feed:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         sets = [run.splits.train for run in runs]
-        distinct: dict[tuple[int, ...], Tensors] = {}
+        distinct: dict[Hashable, Tensors] = {}
         for tensors in sets:
-            distinct.setdefault(_place(tensors), tensors)
-        starts: dict[tuple[int, ...], int] = {}
+            distinct.setdefault(place(tensors), tensors)
+        starts: dict[Hashable, int] = {}
         begin = 0
-        for place, tensors in distinct.items():
-            starts[place] = begin
+        for where, tensors in distinct.items():
+            starts[where] = begin
             begin += len(tensors[-1])
-        self._starts = [starts[_place(tensors)] for tensors in sets]
+        self._starts = [starts[place(tensors)] for tensors in sets]
         only = next(iter(distinct.values()))
         joined = zip(*distinct.values(), strict=True)
         self._tensors = only if len(distinct) == 1 else tuple(torch.cat(parts) for parts in joined)
@@ -61,6 +61,6 @@ def _whole(run: Run) -> Tensor:
     return order if isinstance(order, Tensor) else torch.cat(list(order))
 
 
-def _place(tensors: Tensors) -> tuple[int, ...]:
-    """Where a set lies in memory."""
-    return tuple(tensor.data_ptr() for tensor in tensors)
+def place(tensors: Tensors) -> Hashable:
+    """Where and how a set lies in memory: sets that lie alike are the same."""
+    return tuple((tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors)

@@ -4,67 +4,17 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainables.fused.recurrent import RowRecurrent, plain
+from trainables.fused.drops import own_rate, vary
+from trainables.fused.recurrent import plain, write_out
 from trainables.models.attention import Attention
-
-
-class RowLinear(nn.Module):
-    """A linear layer whose passes over all members are one product of matrices each.
-
-    Left to itself, vmap makes the gradient of each weight transposed and copies it back. Names of parameters are nn.Linear's.
-    """
-
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__()
-        self.weight, self.bias = layer.weight, layer.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = _Linear.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
-        return out
-
-
-class RowDropout(nn.Module):
-    """Dropout at a ``rate`` that is a buffer, so that each member of a pack has its own."""
-
-    rate: Tensor
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.register_buffer("rate", torch.tensor(rate))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return x
-        rate = self.rate.to(x.dtype)
-        return x * (torch.rand_like(x) >= rate) / (1 - rate)
-
-
-class RowAttention(nn.Module):
-    """``Attention`` written out; names of parameters are the same."""
-
-    def __init__(self, layer: Attention) -> None:
-        super().__init__()
-        self.mix, self.out, self.dropout = layer.mix, layer.out, layer.dropout
-        self.heads, self.causal = layer.heads, layer.causal
-
-    def forward(self, x: Tensor) -> Tensor:
-        batch, steps, width = x.shape
-        query, key, value = (
-            self.mix(x).view(batch, steps, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
-        )
-        scores = query @ key.transpose(-2, -1) / math.sqrt(width // self.heads)
-        if self.causal:
-            hidden = torch.ones(steps, steps, dtype=torch.bool, device=x.device).triu(1)
-            scores = scores.masked_fill(hidden, -math.inf)
-        seen = self.dropout(scores.softmax(-1)) @ value
-        out: Tensor = self.out(seen.transpose(1, 2).reshape(batch, steps, width))
-        return out
 
 
 class _Linear(torch.autograd.Function):
@@ -96,7 +46,8 @@ class _Linears(torch.autograd.Function):
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         rows, across = x.flatten(1, -2) if x.ndim > 3 else x.view(len(x), -1, x.shape[-1]), weight.transpose(1, 2)
         out = torch.bmm(rows, across) if bias is None else torch.baddbmm(bias.unsqueeze(1), rows, across)
-        return out.view(*x.shape[:-1], weight.shape[1])
+        # No view, which could not be written in place afterwards.
+        return out if x.ndim == 3 else torch.ops.aten._unsafe_view.default(out, [*x.shape[:-1], weight.shape[1]])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG004
@@ -123,24 +74,54 @@ def base_of(module: nn.Module, *, linear: bool) -> nn.Module:
     """A copy of a member's module that stands for all of them: its own tensors are never used.
 
     Dropout has its rate as a buffer there; attention and recurrent layers, whose kernels vmap does not know, are written out;
-    ``linear`` layers are exchanged where that is asked for.
+    ``linear`` layers are one product of matrices for all members. Layers stay what they are but for how they compute, so that all
+    that refers to them (a second name, a list, a hook) finds that too.
     """
-    return _exchanged(copy.deepcopy(module).requires_grad_(False), linear=linear)
-
-
-def _exchanged(part: nn.Module, *, linear: bool) -> nn.Module:
-    """The layer's counterpart, or itself with those inside it exchanged, the innermost first."""
-    for name, child in list(part.named_children()):
-        setattr(part, name, _exchanged(child, linear=linear))
-    if type(part) is nn.Dropout:
-        return RowDropout(part.p)
-    if type(part) is Attention:
-        return RowAttention(part)
-    if isinstance(part, nn.GRU | nn.LSTM) and plain(part):
-        return RowRecurrent(part)
-    return RowLinear(part) if linear and type(part) is nn.Linear else part
+    base = copy.deepcopy(module).requires_grad_(False)
+    for part in list(base.modules()):
+        forward = _forward(part, linear=linear)
+        if own_rate(part):
+            vary(part)
+        elif plain(part):
+            write_out(part)
+        elif forward is not None:
+            part.forward = forward
+    return base
 
 
 def dropping(base: nn.Module) -> list[str]:
     """The names of the layers of ``base`` that drop out at a rate of each member's own."""
-    return [name for name, part in base.named_modules() if isinstance(part, RowDropout)]
+    return [name for name, part in base.named_modules() if own_rate(part)]
+
+
+def _forward(part: nn.Module, *, linear: bool) -> Callable[[Tensor], Tensor] | None:
+    """How a layer computes for all members, where that is not how it does anyhow."""
+    if type(part) is Attention:
+        return partial(_attended, part)
+    return partial(_linear, part) if linear and type(part) is nn.Linear else None
+
+
+def _linear(part: nn.Linear, x: Tensor) -> Tensor:
+    """nn.Linear for all members; left to itself, vmap makes the gradient of each weight transposed and copies it back."""
+    weight: Tensor = part.weight
+    bias: Tensor | None = part.bias
+    if torch.is_autocast_enabled(x.device.type):
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, weight, bias = x.to(dtype), weight.to(dtype), bias if bias is None else bias.to(dtype)
+    out: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return out
+
+
+def _attended(part: Attention, x: Tensor) -> Tensor:
+    """``Attention`` written out."""
+    batch, steps, width = x.shape
+    query, key, value = (
+        part.mix(x).view(batch, steps, 3, part.heads, width // part.heads).permute(2, 0, 3, 1, 4).unbind(0)
+    )
+    scores = query @ key.transpose(-2, -1) / math.sqrt(width // part.heads)
+    if part.causal:
+        hidden = torch.ones(steps, steps, dtype=torch.bool, device=x.device).triu(1)
+        scores = scores.masked_fill(hidden, -math.inf)
+    seen = part.dropout(scores.softmax(-1)) @ value
+    out: Tensor = part.out(seen.transpose(1, 2).reshape(batch, steps, width))
+    return out

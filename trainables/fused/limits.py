@@ -69,7 +69,7 @@ def _each(rows: Rows, clips: Sequence[Clip]) -> Limit:
         norms = []
         for member, own in enumerate(clips):
             rows.point(member, gradient)
-            norms.append(own([parameter for parameter, _ in rows.parameters(member)]))
+            norms.append(own(rows.in_order(member)))
         return torch.stack(norms)
 
     return clip

@@ -21,7 +21,8 @@ from trainables.fused.rows import Rows
 from trainables.fused.rules import rule_of
 from trainables.fused.schedules import Schedules
 from trainables.fused.shares import shared
-from trainables.fused.varied import apart, common
+from trainables.fused.structure import differences
+from trainables.fused.varied import common, settings
 from trainables.losses.loss import each, weight
 from trainables.seeds import seeded
 from trainables.validation.passes import inputs, sets
@@ -40,12 +41,17 @@ class Pack:
     or by itself. A pack holds the runs' tensors as rows; it ends when one of them leaves or another joins, and a new one takes
     over, with the same ``program``. In double precision, and without dropout, all runs' numbers are those they have alone.
 
-    The runs have the same structure (``structure``), none has had its last epoch, and all are between two epochs.
+    The runs are fit for a pack (``unfit``, ``unfit_run``, ``refused``), none has had its last epoch, and all are between two
+    epochs. Raises ValueError where their ``structure`` or their ``shapes`` differ, naming where.
     """
 
     def __init__(self, runs: Sequence[Run], program: Program, meter: Meter) -> None:
         self.runs, self._program, self._meter = list(runs), program, meter
         first = self.runs[0]
+        if (apart := next(differences(self.runs), None)) is not None:
+            raise ValueError(apart)
+        if not program.fits(first.module, common(first.loss)):
+            raise ValueError("the program was made for another module or loss; make one of this pack's first run")
         names = [name for name, parameter in first.module.named_parameters() if parameter.requires_grad]
         self._rows = Rows([run.module for run in self.runs], names)
         self._average = self._averaging()
@@ -53,7 +59,7 @@ class Pack:
         clips = [run.recipe.clip for run in self.runs if run.recipe.clip is not None]
         self._clip = limit_of(self._rows, clips) if clips else None
         self._noisy = any(run.recipe.noise is not None for run in self.runs)
-        self._own = apart([run.loss for run in self.runs], self._rows.flat)
+        self._own = settings([run.loss for run in self.runs], self._rows.flat)
         self._loss = common(first.loss)
         self._feed, self._passes = Feed(self.runs), Passes(self.runs, program)
         self._rates: dict[str, Tensor] = {}
@@ -69,8 +75,9 @@ class Pack:
         """
         for run in self.runs:
             run.begin_epoch()
-        self._drop()
         first = self.runs[0]
+        self._program.follow(first.module)
+        self._drop()
         with self._meter.phase("train"), arithmetic(first.recipe), self._drawing():
             trained = self._train()
         with self._meter.phase("validate"), arithmetic(first.recipe):

@@ -11,6 +11,8 @@ from torch import Tensor
 from trainables.batches import split
 from trainables.data.source import count
 from trainables.evaluate import total
+from trainables.fused.steady import same_always
+from trainables.fused.feed import place
 from trainables.losses import weighed
 from trainables.validation.passes import evaluated
 
@@ -31,7 +33,7 @@ class Sets:
 
     def shared(self, name: str) -> bool:
         """True when all members have the same samples."""
-        return len({tuple(tensor.data_ptr() for tensor in run.splits.named()[name]) for run in self._runs}) == 1
+        return len({place(run.splits.named()[name]) for run in self._runs}) == 1
 
     def alike(self, name: str) -> bool:
         """True when all members have as many samples."""
@@ -65,8 +67,8 @@ class Passes:
         if self._together and self._sets.alike(name):
             try:
                 return self._at_once(name, rows, held, own, raw=raw)
-            except RuntimeError:
-                # A metric that asks for a number, by item() or a comparison, is for one member at a time.
+            except Exception:
+                # A metric that asks for a number, or hands its tensors to another library, is for one member at a time.
                 self._together = False
         return self.one_by_one(name, raw=raw)
 
@@ -84,11 +86,13 @@ class Passes:
             values = [total(metric(output, target), len(target)) for metric in metrics.values()]
             return torch.stack([value.double() for value in (*values, *weighed(loss, output, target))])
 
+        # Metrics of one's own may go by more than their tensors.
+        kind = tuple(metrics.values()) if all(same_always(metric) for metric in metrics.values()) else None
         samples, shared = self._sets[name], self._sets.shared(name)
         sums = torch.zeros(len(rows), 2 + len(metrics), dtype=torch.float64, device=run.device)
         for batch in split(samples if shared else tuple(t.transpose(0, 1) for t in samples), run.evaluation_batch):
             inputs = batch if shared else tuple(tensor.transpose(0, 1) for tensor in batch)
-            sums += self._program.outputs(rows, inputs, held=held, own=own, shared=shared, then=then)
+            sums += self._program.outputs(rows, inputs, held=held, own=own, shared=shared, then=then, kind=kind)
         number, ending = count(run.splits.named()[name]), "_raw" if raw else ""
         found = []
         for *totals, lost, weight in sums.tolist():

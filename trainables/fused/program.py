@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from trainables.data.source import head
+from trainables.describe import join
 from trainables.fused.layers import base_of, dropping
+from trainables.fused.marks import marks, marks_of
 from trainables.fused.rows import Rows, shaped
-from trainables.fused.varied import parts, with_own
+from trainables.fused.steady import steady
+from trainables.fused.varied import with_own
 from trainables.losses import summed
 
 if TYPE_CHECKING:
     from trainables.fused.rows import Slot
     from trainables.losses import Loss
     from trainables.precision import Precision
-    from trainables.run import Run
     from trainables.task import Tensors
-
-OWN = ("torch.nn.", "trainables.models.", "trainables.losses.", "trainables.fused.", "torch.ao.")
-"""Where code comes from that does the same at every call."""
 
 WORTH = 50
 """Steps of one shape from which recording them pays: it takes about as long as thirty."""
 
+LOOKS = 5
+"""The same for passes over validation and test sets, whose recording is shorter."""
+
 Call = Callable[..., tuple[Tensor, Tensor]]
+
+T = TypeVar("T")
 
 
 class Program:
@@ -41,15 +43,34 @@ class Program:
     a small network takes two thirds of the time. A recording is kept for as long as the program is.
     """
 
-    def __init__(self, module: nn.Module, loss: Loss, precision: Precision, device: torch.device) -> None:
-        normal = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
-        self.steady = not normal and all(_own(part) for part in [*module.modules(), *parts(loss)])
-        self._base = base_of(module, linear=self.steady)
+    def __init__(
+        self,
+        module: nn.Module,
+        loss: Loss,
+        precision: Precision,
+        device: torch.device,
+        *,
+        recorded_from: int = WORTH,
+    ) -> None:
+        self.steady, self._recorded_from = steady(module, loss), recorded_from
+        self.base = base_of(module, linear=self.steady)
+        self.dropping, self._places = dropping(self.base), places(self.base)
+        self._marks = (marks(module), marks_of(loss))
         self._loss, self._precision, self._device = loss, precision, device
-        self.dropping = dropping(self._base)
+        self._still: tuple[str, ...] = ()
+        self._training: bool | None = None
         self._calls: dict[Any, Call] = {}
-        self._played: dict[Any, Call] = {}
+        self._played: dict[Any, Callable[..., Any]] = {}
         self._met: dict[Any, int] = {}
+
+    def fits(self, module: nn.Module, loss: Loss) -> bool:
+        """Whether a module and a loss compute what this was made for."""
+        return self._marks == (marks(module), marks_of(loss))
+
+    def follow(self, module: nn.Module) -> None:
+        """Keep those parts in evaluation mode in training that are in it in ``module``, such as frozen ones."""
+        self._still = tuple(name for name, part in module.named_modules() if not part.training)
+        self._training = None
 
     def gradient(
         self,
@@ -71,19 +92,9 @@ class Program:
         call = self._calls.get(names)
         if call is None:
             call = self._calls[names] = self._call(rows.slots, *names)
-        played = self._recorded(call, arguments) if self.steady else None
+        played = self._recorded((names, self._still), call, arguments) if self.steady else None
         with torch.no_grad() if played is not None else torch.enable_grad():
             return (played or call)(*arguments)
-
-    def unused(self, rows: Rows, batch: Tensors, *, held: Mapping[str, Tensor]) -> list[str]:
-        """The parameters that have no gradient."""
-        self._mode(training=True)
-        one = self._one()
-        with torch.enable_grad():
-            parts = {name: part.detach().requires_grad_() for name, part in rows.shaped().items()}
-            losses = vmap(one, randomness="different")(parts, dict(held), {}, *batch)
-            gradients = torch.autograd.grad(losses.sum(), list(parts.values()), allow_unused=True)
-        return [name for name, gradient in zip(parts, gradients, strict=True) if gradient is None]
 
     def outputs(
         self,
@@ -94,10 +105,12 @@ class Program:
         own: Mapping[str, Tensor],
         shared: bool,
         then: Callable[[Loss, Tensor, Tensor], Tensor],
+        kind: Hashable = None,
     ) -> Tensor:
         """``then(loss, output, target)`` of each member in evaluation, [K, ...].
 
-        ``inputs`` are (input…, target), [K, B, ...] each, or [B, ...] where they are ``shared`` by all members.
+        ``inputs`` are (input…, target), [K, B, ...] each, or [B, ...] where they are ``shared`` by all members. What ``then`` does
+        is recorded too where ``kind`` names it: equal kinds do the same at every call.
         """
 
         def one(
@@ -105,18 +118,42 @@ class Program:
         ) -> Tensor:
             *given, target = batch
             with self._precision.autocast(self._device):
-                output = functional_call(self._base, {**parameters, **kept}, tuple(given))
+                output = self._output({**parameters, **kept}, given)
                 return then(with_own(self._loss, settings), output, target)
 
         self._mode(training=False)
         dims = (0, 0, 0, *[None if shared else 0 for _ in inputs])
+        every, slots, names = vmap(one, in_dims=dims), rows.slots, (tuple(held), tuple(own))
+
+        def call(flat: Tensor, *rest: Tensor) -> Tensor:
+            kept, settings = dict(zip(held, rest, strict=False)), dict(zip(own, rest[len(held) :], strict=False))
+            found: Tensor = every(shaped(flat, slots), kept, settings, *rest[len(held) + len(own) :])
+            return found
+
+        arguments = (rows.flat, *held.values(), *own.values(), *inputs)
+        known = (kind, shared, *names) if self.steady and kind is not None else None
+        played = self._recorded(known, call, arguments, LOOKS) if known is not None else None
         with torch.no_grad():
-            found: Tensor = vmap(one, in_dims=dims)(rows.shaped(), dict(held), dict(own), *inputs)
-        return found
+            return (played or call)(*arguments)
 
     def _mode(self, *, training: bool) -> None:
-        if self._base.training != training:
-            self._base.train(training)
+        if self._training == training:
+            return
+        self.base.train(training)
+        for name in self._still if training else ():
+            self.base.get_submodule(name).training = False
+        self._training = training
+
+    def _output(self, tensors: Mapping[str, Tensor], inputs: Sequence[Tensor]) -> Any:
+        """What the module gives with these tensors in place of its own."""
+        # Place by place: torch's own way of tying loses weights that are tied where a part has two names.
+        placed = {place: tensors[name] for place, name in self._places.items()}
+        output = functional_call(self.base, placed, tuple(inputs), tie_weights=False)
+        for place, name in self._places.items():
+            if placed[place] is not tensors[name]:
+                # A buffer that was not written in place but exchanged for another tensor.
+                tensors[name].copy_(placed[place].detach())
+        return output
 
     def _one(self) -> Callable[..., Tensor]:
         """The summed loss of one member."""
@@ -126,7 +163,7 @@ class Program:
         ) -> Tensor:
             *inputs, target = batch
             with self._precision.autocast(self._device):
-                output = functional_call(self._base, {**parameters, **kept}, tuple(inputs))
+                output = self._output({**parameters, **kept}, inputs)
                 return summed(with_own(self._loss, settings), output, target)
 
         return one
@@ -149,17 +186,33 @@ class Program:
 
         return call
 
-    def _recorded(self, call: Call, arguments: Sequence[Tensor]) -> Call | None:
-        """A step of these shapes as it was recorded; None where there were too few of them yet."""
-        key = tuple((tensor.shape, tensor.dtype) for tensor in arguments)
+    def _recorded(
+        self, kind: Hashable, call: Callable[..., T], arguments: Sequence[Tensor], least: int = WORTH
+    ) -> Callable[..., T] | None:
+        """A step of this kind and these shapes as it was recorded; None where there were fewer than ``least`` of them yet."""
+        key = (kind, tuple((tensor.shape, tensor.dtype) for tensor in arguments))
         if key in self._played:
             return self._played[key]
         self._met[key] = self._met.get(key, 0) + 1
-        if self._met[key] < WORTH:
+        if self._met[key] < min(least, self._recorded_from):
             return None
         with torch.enable_grad():
-            self._played[key] = simplified(make_fx(call)(*arguments))
+            # Copies: recording computes the step once, and what it writes in place is not to be written twice.
+            self._played[key] = simplified(make_fx(call)(*[tensor.clone() for tensor in arguments])).forward
         return self._played[key]
+
+
+def places(module: nn.Module) -> dict[str, str]:
+    """Every place where a module has a tensor, each part under one of its names, and the name of the tensor there."""
+    names: dict[int, str] = {}
+    for tensors in (module.named_parameters(), module.named_buffers()):
+        for name, tensor in tensors:
+            names.setdefault(id(tensor), name)
+    found: dict[str, str] = {}
+    for path, part in module.named_modules():
+        for group in (part._parameters, part._buffers):
+            found |= {join(path, leaf): names[id(tensor)] for leaf, tensor in group.items() if tensor is not None}
+    return found
 
 
 def simplified(recorded: fx.GraphModule) -> fx.GraphModule:
@@ -190,27 +243,3 @@ _VIEWS = (
     torch.ops.aten.permute.default,
     torch.ops.aten.alias.default,
 )
-
-
-def _own(part: object) -> bool:
-    """Whether an object's code is torch's or this package's."""
-    kind = part if callable(part) and hasattr(part, "__code__") else type(part)
-    return getattr(kind, "__module__", "").startswith(OWN) or f"{getattr(kind, '__module__', '')}." in OWN
-
-
-def refused(run: Run) -> str | None:
-    """Why a run's module or loss cannot be computed for several members at once, by a step of two copies; None where it can."""
-    names = [name for name, parameter in run.module.named_parameters() if parameter.requires_grad]
-    rows = Rows([copy.deepcopy(run.module) for _ in range(2)], names)
-    program = Program(run.module, run.loss, run.recipe.precision, run.device)
-    few = head(run.splits.train, min(4, run.plan.batch_size))
-    batch = tuple(torch.stack([tensor, tensor]) for tensor in few)
-    held = {**rows.held, **{f"{name}.rate": torch.zeros(2, device=run.device) for name in program.dropping}}
-    try:
-        unused = program.unused(rows, batch, held=held)
-    except Exception as error:
-        said = str(error).strip().splitlines() or [""]
-        return f"{type(run.recipe.model).__name__}: vmap cannot take it ({type(error).__name__}: {said[0][:160]})"
-    if unused:
-        return f"{type(run.recipe.model).__name__}: {', '.join(unused)} take no part in the loss, which an optimizer leaves alone"
-    return None

@@ -2,51 +2,71 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+State = Tensor | tuple[Tensor, Tensor]
+"""The state of a GRU, [1, B, W]; of an LSTM that and its cell."""
 
-class RowRecurrent(nn.Module):
-    """One layer of torch's GRU or LSTM, written out; names of parameters are the same.
 
-    The inputs' part of all steps is one product, the state's part is one a step. Torch's own kernels compute for one member alone.
+def plain(layer: nn.Module) -> TypeGuard[nn.GRU | nn.LSTM]:
+    """True for a single layer that reads one way."""
+    if type(layer) not in (nn.GRU, nn.LSTM) or not isinstance(layer, nn.GRU | nn.LSTM):
+        return False
+    return layer.num_layers == 1 and not layer.bidirectional and not layer.proj_size and layer.dropout == 0
+
+
+def write_out(layer: nn.GRU | nn.LSTM) -> None:
+    """Let the layer go step by step, in place: torch's own kernels compute for one member alone."""
+    part: nn.Module = layer
+    part.forward = partial(_read, layer)
+
+
+def _read(layer: nn.GRU | nn.LSTM, x: Tensor, begin: State | None = None) -> tuple[Tensor, State]:
+    """What torch's layer gives for a batch of sequences: outputs and last state. Raises ValueError for a single sequence.
+
+    The inputs' part of all steps is one product, the state's part is one a step.
     """
+    if x.ndim != 3:
+        raise ValueError(f"{type(layer).__name__} of {x.ndim} dimensions")
+    if layer.batch_first:
+        x = x.transpose(0, 1)
+    given = functional.linear(x, _own(layer, "weight_ih_l0"), _bias(layer, "bias_ih_l0"))
+    state, cell = _begun(x, layer.hidden_size, begin)
+    seen = []
+    for step in given.unbind(0):
+        mixed = functional.linear(state, _own(layer, "weight_hh_l0"), _bias(layer, "bias_hh_l0"))
+        if isinstance(layer, nn.GRU):
+            state = _gated(step, mixed, state)
+        else:
+            state, cell = _remembered(step + mixed, cell)
+        seen.append(state)
+    last = state.unsqueeze(0)
+    outputs = torch.stack(seen, 1 if layer.batch_first else 0)
+    return outputs, last if isinstance(layer, nn.GRU) else (last, cell.unsqueeze(0))
 
-    def __init__(self, layer: nn.GRU | nn.LSTM) -> None:
-        super().__init__()
-        for name, parameter in layer.named_parameters():
-            self.register_parameter(name, parameter)
-        self.gated, self.first, self.width, self.biased = (
-            isinstance(layer, nn.GRU),
-            layer.batch_first,
-            layer.hidden_size,
-            layer.bias,
-        )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if self.first:
-            x = x.transpose(0, 1)
-        given = functional.linear(x, self._own("weight_ih_l0"), self._bias("bias_ih_l0"))
-        state = x.new_zeros(x.shape[1], self.width)
-        cell, seen = state, []
-        for step in given.unbind(0):
-            mixed = functional.linear(state, self._own("weight_hh_l0"), self._bias("bias_hh_l0"))
-            if self.gated:
-                state = _gated(step, mixed, state)
-            else:
-                state, cell = _remembered(step + mixed, cell)
-            seen.append(state)
-        return torch.stack(seen, 1 if self.first else 0), state
+def _begun(x: Tensor, width: int, begin: State | None) -> tuple[Tensor, Tensor]:
+    """The first state and cell, [B, W] each: zeros where none are given."""
+    if begin is None:
+        state = x.new_zeros(x.shape[1], width)
+        return state, state
+    if isinstance(begin, Tensor):
+        return begin.squeeze(0), begin.squeeze(0)
+    return begin[0].squeeze(0), begin[1].squeeze(0)
 
-    def _own(self, name: str) -> Tensor:
-        tensor: Tensor = getattr(self, name)  # no Parameter while a pack stands in for it
-        return tensor
 
-    def _bias(self, name: str) -> Tensor | None:
-        return self._own(name) if self.biased else None
+def _own(layer: nn.Module, name: str) -> Tensor:
+    tensor: Tensor = getattr(layer, name)  # no Parameter while a pack stands in for it
+    return tensor
+
+
+def _bias(layer: nn.GRU | nn.LSTM, name: str) -> Tensor | None:
+    return _own(layer, name) if layer.bias else None
 
 
 def _gated(given: Tensor, mixed: Tensor, state: Tensor) -> Tensor:
@@ -62,10 +82,3 @@ def _remembered(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     enter, forget, fresh, leave = gates.chunk(4, -1)
     cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(fresh)
     return torch.sigmoid(leave) * torch.tanh(cell), cell
-
-
-def plain(layer: nn.Module) -> TypeGuard[nn.GRU | nn.LSTM]:
-    """True for a single layer that reads one way."""
-    if not isinstance(layer, nn.GRU | nn.LSTM):
-        return False
-    return layer.num_layers == 1 and not layer.bidirectional and not layer.proj_size and layer.dropout == 0

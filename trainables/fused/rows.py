@@ -37,6 +37,7 @@ class Rows:
             shape = first[name].shape
             self.slots.append(Slot(name=name, begin=begin, end=begin + prod(shape), shape=shape))
             begin += prod(shape)
+        self._names = list(names)
         self._parameters = [[dict(module.named_parameters())[slot.name] for slot in self.slots] for module in modules]
         self._places = [dict(zip(own, self.slots, strict=True)) for own in self._parameters]
         self.flat = torch.stack([torch.cat([p.detach().reshape(-1) for p in own]) for own in self._parameters])
@@ -57,12 +58,11 @@ class Rows:
             self.held[name] = torch.stack([own[name].detach() for own in frozen])
             for member, own in enumerate(frozen):
                 own[name].data = self.held[name][member]
-        for name, _ in modules[0].named_buffers():
-            path, _, leaf = name.rpartition(".")
-            owners = [module.get_submodule(path) for module in modules]
-            self.held[name] = torch.stack([getattr(owner, leaf).detach() for owner in owners])
-            for member, owner in enumerate(owners):
-                setattr(owner, leaf, self.held[name][member])
+        buffers = [dict(module.named_buffers()) for module in modules]
+        for name in buffers[0]:
+            self.held[name] = torch.stack([tensors[name].detach() for tensors in buffers])
+            for member, tensors in enumerate(buffers):
+                tensors[name].data = self.held[name][member]  # the tensor stays the same for all that know it
 
     def __len__(self) -> int:
         return len(self.flat)
@@ -74,6 +74,11 @@ class Rows:
     def parameters(self, member: int) -> Iterator[tuple[nn.Parameter, Slot]]:
         """The parameters of a member that lie in its row, in the row's order."""
         return zip(self._parameters[member], self.slots, strict=True)
+
+    def in_order(self, member: int) -> list[nn.Parameter]:
+        """The same parameters in the module's order."""
+        found = {slot.name: parameter for parameter, slot in self.parameters(member)}
+        return [found[name] for name in self._names]
 
     def slot_of(self, member: int, parameter: nn.Parameter) -> Slot:
         """Where a member's parameter lies."""

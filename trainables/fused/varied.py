@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ def common(loss: Loss) -> Loss:
     return replace(loss, **{name: 0.0}) if name is not None and is_dataclass(loss) else loss
 
 
-def apart(losses: Sequence[Loss], like: Tensor) -> dict[str, Tensor]:
+def settings(losses: Sequence[Loss], like: Tensor) -> dict[str, Tensor]:
     """What the members' losses have beside what is ``common``, by name, [K]; nothing where that is all of them."""
     name = VARIES.get(type(losses[0]))
     values = [getattr(loss, name) for loss in losses] if name is not None else []
@@ -33,9 +33,3 @@ def apart(losses: Sequence[Loss], like: Tensor) -> dict[str, Tensor]:
 def with_own(loss: Loss, own: Mapping[str, Any]) -> Loss:
     """A member's loss, the settings in ``own`` being tensors."""
     return replace(loss, **own) if own else loss  # type: ignore[type-var]
-
-
-def parts(loss: object) -> list[object]:
-    """The loss and the losses inside it."""
-    inner = [getattr(loss, field.name) for field in fields(loss)] if is_dataclass(loss) else []
-    return [loss, *(part for value in inner if callable(value) for part in parts(value))]

@@ -48,7 +48,7 @@ def decay(spans: Sequence[Span], weights: Tensor) -> None:
 
 
 def spans(rows: Rows, optimizers: Sequence[torch.optim.Optimizer]) -> list[Span] | None:
-    """The parameter groups of all members as columns of the rows; None where they do not lie so."""
+    """The parameter groups of all members as columns of the rows; None where they do not lie so, or leave a parameter out."""
     counts = {len(optimizer.param_groups) for optimizer in optimizers}
     if len(counts) != 1:
         return None
@@ -60,7 +60,7 @@ def spans(rows: Rows, optimizers: Sequence[torch.optim.Optimizer]) -> list[Span]
             return None
         begin, end = next(iter(ranges)) or (0, 0)
         found.append(Span(begin=begin, end=end, groups=groups))
-    return found
+    return found if sum(span.end - span.begin for span in found) == rows.flat.shape[1] else None
 
 
 def _range(rows: Rows, member: int, group: Group) -> tuple[int, int] | None:
@@ -116,11 +116,10 @@ def alike(groups: Sequence[Group], names: Sequence[str]) -> Iterator[tuple[Group
     """Members whose settings and learning rate in this step are the same, together: one of their groups, and their numbers."""
     found: dict[tuple[Any, ...], list[int]] = {}
     for member, group in enumerate(groups):
-        found.setdefault(tuple([group[name] for name in names]), []).append(member)
+        found.setdefault(tuple([_comparable(group[name]) for name in names]), []).append(member)
     for members in found.values():
         yield groups[members[0]], members
 
 
-def picked(tensors: list[Tensor], members: list[int]) -> list[Tensor]:
-    """The rows of these members."""
-    return tensors if len(members) == len(tensors) else [tensors[member] for member in members]
+def _comparable(setting: Any) -> Any:
+    return tuple(setting) if isinstance(setting, list) else setting

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -19,12 +18,15 @@ from trainables.fused.rules.trust_ratio import TrustRatios
 from trainables.optimizers.groups import FUSED_ON
 from trainables.optimizers.trust_ratio import TrustRatioAdam
 
-OFF = ("amsgrad", "maximize", "differentiable", "dampening")
+OFF = ("amsgrad", "maximize", "differentiable", "dampening", "capturable")
 """Settings of torch's optimizers that the rules do not know."""
 
 SAME = ("nesterov", "centered", "decoupled_weight_decay", "adapted")
 """Settings that are the same for all members of one span, or a rule does not fit."""
 
+
+HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+"""Where a torch optimizer has the functions that are called around its steps."""
 
 BY_GROUP = ("params", "weight_decay", "adapted")
 """What may differ between the groups of one optimizer."""
@@ -34,7 +36,7 @@ def rule_of(rows: Rows, optimizers: Sequence[torch.optim.Optimizer]) -> Rule:
     """The rule for these members' optimizers, which are of one kind; by each member's own where no other fits."""
     kinds = {type(optimizer) for optimizer in optimizers}
     found = spans(rows, optimizers)
-    if len(kinds) > 1 or found is None or not _known(found):
+    if len(kinds) > 1 or found is None or not _known(found) or not all(_even(optimizer) for optimizer in optimizers):
         return OneByOne(rows, optimizers)
     return _rule(kinds.pop(), rows, optimizers, found) or OneByOne(rows, optimizers)
 
@@ -48,8 +50,8 @@ def _rule(
     flat = rows.flat
     kernels = flat.device.type in FUSED_ON and (flat.device.type != "cpu" or flat.element_size() >= 4)
     known: dict[type, tuple[bool, Callable[..., Rule]]] = {
-        torch.optim.Adam: (kernels, partial(Adams, decoupled=False)),
-        torch.optim.AdamW: (kernels, partial(Adams, decoupled=True)),
+        torch.optim.Adam: (kernels, Adams),
+        torch.optim.AdamW: (kernels, Adams),
         torch.optim.SGD: (kernels, Descents),
         torch.optim.RAdam: (True, Rectified),
         torch.optim.RMSprop: (True, MeanSquare),
@@ -64,6 +66,15 @@ def _known(spans: Sequence[Span]) -> bool:
     strange = any(group.get(name) for span in spans for group in span.groups for name in OFF)
     uniform = all(len({group.get(name) for group in span.groups}) == 1 for span in spans for name in SAME)
     return not strange and uniform and all(_settings(span) == _settings(spans[0]) for span in spans)
+
+
+def _even(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether all parameters have taken as many steps, and nobody watches these: a state may stem from another recipe."""
+    states = [optimizer.state[p] for group in optimizer.param_groups for p in group["params"] if p in optimizer.state]
+    steps = {float(state.get("step", 0)) for state in states}
+    begun = len(states) in (0, sum(len(group["params"]) for group in optimizer.param_groups))
+    watched = "step" in vars(optimizer) or any(vars(optimizer)[name] for name in HOOKS)
+    return begun and len(steps) <= 1 and not watched
 
 
 def _settings(span: Span) -> list[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""Packs: several runs at once."""

@@ -1,0 +1,63 @@
+"""Dropout of every kind at a rate of each member's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+ALPHA = 1.7580993408473766
+"""What an alpha dropout puts in the place of a value is minus this: the negative limit of SELU (Klambauer et al., 2017)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drop:
+    """How a layer drops: single values or whole ``channels``, of samples with ``ndim`` dimensions; ``alpha`` as SELU wants it."""
+
+    channels: bool = False
+    ndim: int | None = None
+    alpha: bool = False
+
+
+KINDS: Mapping[type[nn.Module], Drop] = {
+    nn.Dropout: Drop(),
+    nn.Dropout1d: Drop(channels=True, ndim=3),
+    nn.Dropout2d: Drop(channels=True, ndim=4),
+    nn.Dropout3d: Drop(channels=True, ndim=5),
+    nn.AlphaDropout: Drop(alpha=True),
+    nn.FeatureAlphaDropout: Drop(channels=True, alpha=True),
+}
+"""The layers whose rate may be each member's own."""
+
+
+def own_rate(part: nn.Module) -> bool:
+    """Whether a layer's rate is each member's own in a pack; one that drops all is built so and stays so."""
+    return type(part) in KINDS and float(cast("float", part.p)) < 1
+
+
+def vary(part: nn.Module) -> None:
+    """Let the layer read its rate from a buffer ``rate``, in place."""
+    part.register_buffer("rate", torch.tensor(cast("float", part.p)))
+    part.forward = partial(_dropped, part, KINDS[type(part)])
+
+
+def _dropped(part: nn.Module, kind: Drop, x: Tensor) -> Tensor:
+    """What the layer gives for one member's batch [B, ...]. Raises ValueError for a batch that torch would read in another way."""
+    if not part.training:
+        return x
+    if kind.channels and (x.ndim < 2 if kind.ndim is None else x.ndim != kind.ndim):
+        raise ValueError(f"{type(part).__name__} of {x.ndim} dimensions")
+    rate = cast("Tensor", part.rate).to(x.dtype)
+    shape = (*x.shape[:2], *[1] * (x.ndim - 2)) if kind.channels else x.shape
+    # Single precision at least: bfloat16 would round the rate to one in 256.
+    drawn = torch.rand(shape, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
+    kept = drawn >= cast("Tensor", part.rate)
+    if kind.alpha:
+        scale = ((ALPHA**2 * rate + 1) * (1 - rate)).rsqrt()
+        return x * (kept * scale) + (kept.to(x.dtype) - 1 + rate) * (ALPHA * scale)
+    factor = kept / (1 - rate)
+    return x.mul_(factor) if part.inplace else x * factor
