@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,11 +41,12 @@ Array = NDArray[np.float64]
 class Source:
     """What a level's seeds draw, and how far its scores spread: a standard deviation in the metric's own unit.
 
-    ``share`` is of the whole's variance, above 1 where a source alone spreads further; None without a whole, and for the whole
-    itself. None is also what too few seeds do not tell.
+    ``level`` is its level's label. ``share`` is of the whole's variance, above 1 where a source alone spreads further; None without
+    a whole, and for the whole itself. None is also what too few seeds do not tell.
     """
 
     label: str
+    level: str
     drawn: Sequence[str]
     sd: float | None
     interval: Interval | None
@@ -67,7 +68,8 @@ class SpreadGroup:
     """The sources of one recipe, widest first, on the ``seeds`` that all of them finished; ``at`` names it among several.
 
     ``whole`` draws all that the others do, None where no level does. ``together`` is the sum of the sources' variances over the
-    whole's, None where they are not its parts. ``scores`` of each label, in the order of the seeds, are what this comes from.
+    whole's, None where they are not its parts. ``scores`` by level's label, in the order of the seeds, are what this
+    comes from.
     """
 
     at: str
@@ -146,16 +148,17 @@ def _group(levels: Sequence[Finals], seeds: Sequence[int], alpha: float) -> Spre
     drawn = [str(level.level[VARY]).split(" + ") for level in levels]
     everything = {name for names in drawn for name in names}
     place = next((place for place, names in enumerate(drawn) if everything == set(names)), None)
-    labels = [units.level_value(VARY, level.level[VARY], {}) for level in levels]
     at = ", ".join(
         f"{units.name(path)} {units.level_value(path, x, levels[0].level)}" for path, x in _others(levels[0]).items()
     )
-    found = [_source(label, names, row, alpha) for label, names, row in zip(labels, drawn, scores, strict=True)]
+    found = [_source(level.label, names, row, alpha) for level, names, row in zip(levels, drawn, scores, strict=True)]
     parts = [i for i in range(len(found)) if i != place]
     whole = found[place] if place is not None else None
     if place is not None and whole is not None and whole.sd:
         shares = [_ratio(scores[[i]], scores[place], alpha) for i in parts]
-        sources = [_shared(found[i], *share) for i, share in zip(parts, shares, strict=True)]
+        sources = [
+            replace(found[i], share=share, share_interval=ends) for i, (share, ends) in zip(parts, shares, strict=True)
+        ]
     else:
         sources = [found[i] for i in parts]
     disjoint = sum(len(drawn[i]) for i in parts) == len(everything) == len({n for i in parts for n in drawn[i]})
@@ -170,20 +173,21 @@ def _group(levels: Sequence[Finals], seeds: Sequence[int], alpha: float) -> Spre
         together=together[0],
         together_interval=together[1],
         errors=_errors(whole),
-        scores={label: [float(x) for x in row] for label, row in zip(labels, scores, strict=True)},
+        scores={level.label: [float(x) for x in row] for level, row in zip(levels, scores, strict=True)},
     )
 
 
-def _source(label: str, drawn: Sequence[str], scores: Array, alpha: float) -> Source:
+def _source(level: str, drawn: Sequence[str], scores: Array, alpha: float) -> Source:
     """One level's standard deviation; that of one seed is not known."""
     n = len(scores)
     if n < 3:
         sd = float(scores.std(ddof=1)) if n == 2 else None
-        return Source(label=label, drawn=drawn, sd=sd, interval=None)
+        return Source(label=units.drawn(drawn), level=level, drawn=drawn, sd=sd, interval=None)
     variance, left = variances(scores)
     with np.errstate(divide="ignore"):
         ends = interval(float(np.log(variance)) / 2, np.log(left) / 2, alpha=alpha)
-    return Source(label=label, drawn=drawn, sd=math.sqrt(float(variance)), interval=ends)
+    sd = math.sqrt(float(variance))
+    return Source(label=units.drawn(drawn), level=level, drawn=drawn, sd=sd, interval=ends)
 
 
 def _ratio(parts: Array, whole: Array, alpha: float) -> tuple[float | None, Interval | None]:
@@ -196,17 +200,6 @@ def _ratio(parts: Array, whole: Array, alpha: float) -> tuple[float | None, Inte
         left = np.log(above_left.sum(0)) - np.log(below_left)
         ends = interval(float(np.log(above.sum()) - np.log(below)), left, alpha=alpha)
     return float(above.sum() / below), ends
-
-
-def _shared(source: Source, share: float | None, ends: Interval | None) -> Source:
-    return Source(
-        label=source.label,
-        drawn=source.drawn,
-        sd=source.sd,
-        interval=source.interval,
-        share=share,
-        share_interval=ends,
-    )
 
 
 def _errors(whole: Source | None) -> list[StandardError]:

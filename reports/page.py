@@ -15,7 +15,7 @@ from analysis.ledger import Question, read_ledger, read_question
 from analysis.records import TrialRecord
 from analysis.redact import redact, redact_all
 from analysis.verdict import Verdict, bounded
-from reports import doctor, ensemble, facts, figures, front, profile, scaling, step_chart, trials
+from reports import doctor, ensemble, facts, figures, front, profile, scaling, spread, step_chart, trials
 from reports.bundle import javascript
 from reports.effects import differences, speeds
 from reports.labels import Labels
@@ -44,10 +44,11 @@ def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict,
     learning += step_chart.section(Path(folder) if folder is not None else None, records, labels)
     search = figures.search(question, records, labels)
     scaled, traded = scaling.section(question, verdict, labels), front.section(question, records, labels)
+    spreads = spread.section(verdict, labels)
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     together = ensemble.section(Path(folder), labels) if folder is not None else None
     timed = profile.section(Path(folder), records, labels) if folder is not None else None
-    drawn = learning or search or scaled or traded or (together and together.chart)
+    drawn = learning or search or scaled or spreads or traded or (together and together.chart)
     scripts = [javascript(), script] if drawn else [script]
     style = _style()
     return (
@@ -68,6 +69,8 @@ def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict,
             smallest_gap=_gap(verdict),
             tally=tally(question, records),
             scaling=scaled,
+            spread=spreads,
+            ranked=verdict.spread is None,
             front=traded,
             ensemble=together,
             doctor=doctor.section(question, records, labels, folder),
@@ -144,7 +147,9 @@ def _needs(verdict: Verdict) -> str:
     if verdict.needs.seeds is None:
         return f"{why[:1].upper()}{why[1:]}."
     # Without an interval the number is the fewest that give one; else it is an estimate.
-    known = any(bounded(pair.interval) for pair in verdict.comparisons)
+    groups = verdict.spread.groups if verdict.spread is not None else []
+    spreads = [source.interval for group in groups for source in group.all]
+    known = any(bounded(ends) for ends in (*(pair.interval for pair in verdict.comparisons), *spreads))
     return f"{'About' if known else 'At least'} {verdict.needs.seeds} seeds a level: {why}."
 
 
