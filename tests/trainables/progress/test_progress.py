@@ -289,3 +289,13 @@ def test_a_stream_of_unknown_length_has_a_count_and_no_end() -> None:
         standing.stepped(12_000, 60.0)
         assert drawn(progress).startswith("epoch 1; 12000/None; 12\u202f000 steps; ")
         assert "to go" not in drawn(progress)
+
+
+def test_a_console_that_was_found_is_looked_for_again_by_the_next_run() -> None:
+    """A notebook's is found each time; one that was given stays."""
+    progress, given = Progress(), log()
+    progress._console = terminal()
+    with progress:
+        assert progress._console is None
+    with Progress(console=given) as other:
+        assert other._console is given
