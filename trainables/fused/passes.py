@@ -11,8 +11,8 @@ from torch import Tensor
 from trainables.batches import split
 from trainables.data.source import count
 from trainables.evaluate import total
-from trainables.fused.steady import same_always
 from trainables.fused.feed import place
+from trainables.fused.steady import same_always
 from trainables.losses import weighed
 from trainables.validation.passes import evaluated
 
