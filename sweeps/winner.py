@@ -100,6 +100,11 @@ def _answered(folder: Path) -> Answered:
     level = leading(verdict)
     if level is None:
         raise QuestionError(f"{folder}: no final has finished yet; run the sweep to its end first")
+    if verdict.spread is not None:
+        raise QuestionError(
+            f"{folder}: its levels are one recipe that draws different things, so none of them wins; name a sweep that compares "
+            "recipes"
+        )
     finals = next(one for one in gather(question, records) if one.label == level.label)
     return Answered(question=question, verdict=verdict, level=level, finals=finals)
 

@@ -105,6 +105,15 @@ def bred(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def swept(place: Path, name: str, text: str) -> Path:
+    """Run a script's sweep, and write its winner."""
+    folder = ran(place, name, text)
+    own: Sweep = importlib.import_module(name).sweep  # the script under its own name, by which its classes are written
+    (said,) = winner_file.conclude(own, folder, verdict(folder))
+    assert said == f"train the winner: python -m sweeps.winner {folder}"
+    return folder
+
+
+def ran(place: Path, name: str, text: str) -> Path:
     """Run a script's sweep in this process."""
     script = place / f"{name}.py"
     script.write_text(text)
@@ -115,9 +124,6 @@ def swept(place: Path, name: str, text: str) -> Path:
         folder, question.described(sweep, machine, command=shlex.join(["python", str(script), "--lane", "local"]))
     )
     drive(sweep, folder, lane="local", concurrency=1, machine=machine, followers=[])
-    own: Sweep = importlib.import_module(name).sweep  # the script under its own name, by which its classes are written
-    (said,) = winner_file.conclude(own, folder, verdict(folder))
-    assert said == f"train the winner: python -m sweeps.winner {folder}"
     return folder
 
 
@@ -367,3 +373,17 @@ def test_data_that_is_not_there_is_a_wrong_question(
     script = tmp_path / "won.py"
     script.write_text(SCRIPT.replace("data=clusters", "data=lambda _: open('nowhere.csv')"))
     assert "the data of task 'own' cannot be loaded: " in refused(capsys, str(folder), "--script", str(script))
+
+
+def test_a_sweep_over_what_seeds_draw_has_no_winner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (
+        SCRIPT.replace('name="won"', 'name="drawn"')
+        .replace("each(1, 8)", "8")
+        .replace("log_uniform(0.05, 0.5)", "0.1")
+        .replace("search=Random(trials=2)", 'search=None, vary=each(("init",), ("init", "order", "split"))')
+        .replace("seeds=6", "seeds=2")
+        .replace("epochs=5", "epochs=1")
+    )
+    folder = ran(tmp_path, "drawn", text)
+    assert winner_file.conclude(declared(tmp_path / "drawn.py"), folder, verdict(folder)) == []
+    assert "draws different things, so none of them wins" in refused(capsys, str(folder))
