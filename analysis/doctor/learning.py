@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,7 +28,7 @@ NOISES = 4.0
 """… and above it by so many sd of one epoch's ups and downs: the best of many epochs lies below the others by chance."""
 
 GAIN = 0.05
-"""What the last fifth of the epochs takes off the validation loss where more of them are worth trying."""
+"""What the last epochs take off the validation loss where more of them are worth trying."""
 
 MOST = 0.75
 """The share of the runs that must go the same way: epochs of one run are not independent, runs are."""
@@ -172,8 +173,7 @@ def too_short(group: Group) -> Finding | None:
     losses = [course.val.values[-_window(course.val) :] for course in whole]
     goals = [course.goal.values[-_window(course.goal) :] for course in whole]
     z = -trend(losses)
-    gains = [_gain(course.val) for course in whole]
-    late = [course for course, gain in zip(whole, gains, strict=True) if gain > GAIN]
+    late = [(course, taken) for course in whole if (taken := _taken(course.val)) is not None]
     if (
         z < SURE
         or trend(goals) < 1.64
@@ -181,18 +181,20 @@ def too_short(group: Group) -> Finding | None:
         or len(late) * 2 <= len(group.courses)
     ):
         return None
-    last = max(course.val.epochs[-1] for course in late)
-    before, now = _medians([_ends(course.val) for course in late])
+    last = max(course.val.epochs[-1] for course, _ in late)
+    part = late[0][1].epochs
+    before, now = _medians([(taken.before, taken.now) for _, taken in late if taken.epochs == part])
     return found(
         Disease.SHORT,
         level=group.label,
-        trials=[course.id for course in late],
+        trials=[course.id for course, _ in late],
         of=group.size,
-        evidence=f"validation loss still falls when the {last} epochs are over: the last {_part(late[0].val)} took it from "
-        f"{changes.short(before)} to {changes.short(now)}{_of(len(late), group)}",
+        evidence=f"validation loss still falls when the {last} epochs are over: the last "
+        f"{f'{part} ' if part > 1 else ''}of them took it from {changes.short(before)} to {changes.short(now)}"
+        f"{_of(len(late), group)}",
         change=changes.longer(group),
         sure=1 - chance(z),
-        strength=float(np.median(gains)) * 2,
+        strength=2 * (1 - now / before),
     )
 
 
@@ -206,20 +208,35 @@ def _window(series: Series) -> int:
     return max(4, len(series) // 3)
 
 
-def _part(series: Series) -> str:
-    part = max(1, len(series) // 5)
-    return f"{part} of them" if part > 1 else "of them"
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Taken:
+    """What the last ``epochs`` take off a loss."""
+
+    epochs: int
+    before: float
+    now: float
+
+    @property
+    def share(self) -> float:
+        """Of the loss before."""
+        return 1 - self.now / self.before if self.before > 0 else 0.0
 
 
-def _ends(series: Series) -> tuple[float, float]:
-    """The means of the last fifth but one, and of the last."""
-    part = max(1, len(series) // 5)
-    return float(series.values[-2 * part : -part].mean()), float(series.values[-part:].mean())
+def _taken(series: Series) -> _Taken | None:
+    """What the last epochs take off a loss where that is enough: the last fifth, else the last third if the fall goes on.
 
-
-def _gain(series: Series) -> float:
-    before, now = _ends(series)
-    return 1 - now / before if before > 0 else 0.0
+    Of few epochs a fifth is one, and a loss that falls evenly loses little in it. A fall goes on where the last third takes off at
+    least half of what the third before took.
+    """
+    values, fifth, third = series.values, max(1, len(series) // 5), max(2, len(series) // 3)
+    taken = _Taken(epochs=fifth, before=float(values[-2 * fifth : -fifth].mean()), now=float(values[-fifth:].mean()))
+    if taken.share > GAIN:
+        return taken
+    if len(values) <= 2 * third:
+        return None
+    first, before, now = (float(values[-1 - back]) for back in (2 * third, third, 0))
+    taken = _Taken(epochs=third, before=before, now=now)
+    return taken if taken.share > GAIN and first > before and before - now >= 0.5 * (first - before) else None
 
 
 def _near(series: Series, epoch: int) -> float:

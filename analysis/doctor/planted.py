@@ -1,33 +1,16 @@
-"""Sweeps whose runs have one disease or none, with noise drawn anew each time: what the doctor's rates are measured on."""
+"""Exponential curves with one disease or none, with noise drawn anew each time: those that the doctor's rules were set on."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from analysis.doctor.course import Array
 from analysis.doctor.finding import Disease
-from analysis.ledger import Goal, Question
-from analysis.records import Stage, Status, TrialRecord
-
-LOW, HIGH = 1e-4, 1e-1
-"""The ends of the searched learning rates."""
-
-CORES = 4
-"""Threads of a run."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Case:
-    """One level of a sweep as the doctor is given it."""
-
-    question: Question
-    records: Sequence[TrialRecord]
-    waits: Mapping[str, float]
+from analysis.doctor.planted_case import HIGH, LOW, Case, asked, final, told
+from analysis.records import TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +46,7 @@ def planted(disease: Disease | None, generator: np.random.Generator) -> Case:
     ]
     slow = disease is Disease.INPUT
     waits = {one.id: float(generator.uniform(0.35, 0.9) if slow else generator.uniform(0, 0.15)) for one in records}
-    return Case(question=_question(nature, finals), records=records, waits=waits)
+    return Case(question=asked(nature.epochs, finals), records=records, waits=waits)
 
 
 def _sick(disease: Disease | None, finals: int, generator: np.random.Generator) -> set[int]:
@@ -99,44 +82,19 @@ def _record(
     train, val, norm = (
         one * np.exp(_wander(nature, generator, size)) for one, size in zip(losses, (1.0, 1.0, 0.15), strict=True)
     )
-    busy = generator.uniform(0.05, 0.4) if disease is Disease.DEVICE else generator.uniform(0.7, 1.0)
+    busy = float(generator.uniform(0.05, 0.4) if disease is Disease.DEVICE else generator.uniform(0.7, 1.0))
     right = np.clip(1 - 0.3 * val + generator.normal(0, 0.003, nature.epochs), 0.1, 1.0)
-    last, status, reason = nature.epochs, Status.COMPLETED, None
+    last, reason = nature.epochs, None
     if disease is Disease.DIVERGENCE and generator.random() < 0.5:
-        last, status = int(generator.integers(1, nature.epochs)), Status.DIVERGED
+        last = int(generator.integers(1, nature.epochs))
+        train[last - 1] = math.nan
         reason = f"train/loss is nan at epoch {last}"
     elif disease is Disease.DIVERGENCE:
         train = train * np.linspace(1, generator.uniform(3, 10) * nature.start / train[-1], nature.epochs)
-    rows = [
-        {
-            "epoch": epoch + 1,
-            "seconds": 2.0 * (epoch + 1),
-            "wall_seconds": 2.2 * (epoch + 1),
-            "cpu_seconds": 2.2 * CORES * float(busy) * (epoch + 1),
-            "lr": rate,
-            "train/loss": None if status is Status.DIVERGED and epoch == last - 1 else float(train[epoch]),
-            "val/loss": float(val[epoch]),
-            "val/accuracy": float(right[epoch]),
-            "train/grad_norm": float(norm[epoch]),
-        }
-        for epoch in range(last)
-    ]
-    best = int(np.argmax(right[:last]))
-    score = float(np.clip(right[best] + generator.normal(0, 0.005), 0.0, 1.0))
-    return TrialRecord(
-        id=f"f{seed:05d}",
-        sweep="planted",
-        task="planted",
-        stage=Stage.FINAL,
-        level={},
-        point={"optimizer.lr": rate},
-        seed=seed,
-        status=status,
-        reason=reason,
-        epochs=last,
-        metrics={"val/accuracy": float(right[best]), "test/accuracy": score},
-        best_epoch=best + 1,
-        history=rows,
+    train, val, right, norm = (one[:last] for one in (train, val, right, norm))
+    score = float(np.clip(right.max() + generator.normal(0, 0.005), 0.0, 1.0))
+    return final(
+        seed=seed, rate=rate, rows=told(train, val, right, norm, rate=rate, busy=busy), score=score, reason=reason
     )
 
 
@@ -180,27 +138,3 @@ def _wander(nature: Nature, generator: np.random.Generator, size: float) -> Arra
         shocks[place] += nature.memory * shocks[place - 1]
     noise: Array = shocks
     return noise
-
-
-def _question(nature: Nature, finals: int) -> Question:
-    raw: dict[str, Any] = {
-        "space": {"optimizer.lr": f"log_uniform({LOW:g}, {HIGH:g})"},
-        "recipe": {
-            "epochs": nature.epochs,
-            "clip": "ClipNorm",
-            "clip.norm": 1000.0,
-            "optimizer.weight_decay": 0.01,
-            "schedule.warmup": 0.0,
-        },
-        "resources": {"workers": 1, "cpus": CORES},
-        "trials": 0,
-    }
-    return Question(
-        sweep="planted",
-        task="planted",
-        goal=Goal(metric="accuracy", mode="max"),
-        factors={},
-        seeds=finals,
-        varied=("init", "order", "split"),
-        raw=raw,
-    )

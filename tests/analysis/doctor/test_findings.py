@@ -12,7 +12,8 @@ import pytest
 
 from analysis.doctor import Disease, Finding, examine
 from analysis.doctor.finding import WEIGHT
-from analysis.doctor.planted import Case, planted
+from analysis.doctor.planted import planted
+from analysis.doctor.planted_case import Case
 from analysis.doctor.trend import kendall, noise, trend
 from analysis.ledger import Question
 from analysis.records import Scalar, Stage, Status, TrialRecord
