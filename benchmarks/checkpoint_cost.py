@@ -28,6 +28,7 @@ import trainables as t  # noqa: E402
 from benchmarks.conditions import cell, invocation, machine, natural, say, under, versions  # noqa: E402
 from benchmarks.figures import Spread  # noqa: E402
 from benchmarks.loops.work import CLASSES, SEED, WORKS, Work  # noqa: E402
+from trainables.asked import Parser  # noqa: E402
 from trainables.checkpoints import Found, Keeper, Weights, save, save_weights, size  # noqa: E402
 from trainables.fit import Epoch, fit  # noqa: E402
 from trainables.keep import BEFORE, BEST, LAST, Keep  # noqa: E402
@@ -210,7 +211,7 @@ def _show(result: Mapping[str, Any]) -> None:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     names = [work.name for work in ALL]
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.checkpoint_cost",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -232,4 +233,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        say("interrupted; nothing was kept, run it again")
+        sys.exit(3)

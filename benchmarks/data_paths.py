@@ -36,6 +36,7 @@ from benchmarks.conditions import cell, environment, invocation, machine, natura
 from benchmarks.figures import Spread  # noqa: E402
 from benchmarks.sources import fronts, orders, work  # noqa: E402
 from benchmarks.sources.paths import PATHS, PLAIN, Way  # noqa: E402
+from trainables.asked import Parser  # noqa: E402
 from trainables.fit import Epoch, fit  # noqa: E402
 
 PARTS = ("paths", "orders", "embeddings")
@@ -279,7 +280,7 @@ def _show(result: Mapping[str, Any]) -> None:
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.data_paths",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -302,4 +303,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        say("interrupted; nothing was kept, run it again")
+        sys.exit(3)
