@@ -36,7 +36,7 @@ def started(task: Task, recipe: Recipe, state: Mapping[str, Any] | None = None) 
     return run
 
 
-def program_of(run: Run, recorded_from: int = RECORDED) -> Program:
+def program_of(run: Run, recorded_from: int = COMPUTED) -> Program:
     """What a pack computes by."""
     return Program(run.module, common(run.loss), run.recipe.precision, CPU, recorded_from=recorded_from)
 
@@ -47,7 +47,7 @@ def pack_of(runs: Sequence[Run], program: Program | None = None) -> Pack:
 
 
 def together(
-    task: Task, recipes: Sequence[Recipe], epochs: int | None = None, recorded_from: int = RECORDED
+    task: Task, recipes: Sequence[Recipe], epochs: int | None = None, recorded_from: int = COMPUTED
 ) -> list[Run]:
     """The runs after so many epochs, or to the end of the shortest."""
     runs = [started(task, recipe) for recipe in recipes]
@@ -116,7 +116,7 @@ def assert_pack_alike(
     recipes: Sequence[Recipe],
     epochs: int | None = None,
     near: float = NEAR,
-    recorded_from: int = RECORDED,
+    recorded_from: int = COMPUTED,
 ) -> list[Run]:
     """A pack's members are what the same recipes are alone; their runs come back."""
     epochs = epochs if epochs is not None else min(recipe.epochs for recipe in recipes)

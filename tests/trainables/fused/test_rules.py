@@ -130,6 +130,11 @@ def patched(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     return optimizer
 
 
+def groups(first: list[nn.Parameter], then: list[nn.Parameter], **settings: Any) -> list[dict[str, Any]]:
+    """Two groups, the second with settings of its own."""
+    return [{"params": first}, {"params": then, **settings}]
+
+
 UNKNOWN: dict[str, Callable[[int], Optimizer]] = {
     "adagrad": lambda k: Own(lambda p: torch.optim.Adagrad(p, lr=0.01, lr_decay=0.1 * k)),
     "amsgrad": lambda k: Own(lambda p: torch.optim.Adam(p, amsgrad=True, weight_decay=0.1 * k)),
@@ -139,12 +144,8 @@ UNKNOWN: dict[str, Callable[[int], Optimizer]] = {
     "hook": lambda _: Own(watched),
     "patched": lambda _: Own(patched),
     "some parameters": lambda _: Own(lambda p: torch.optim.Adam(p[1:], weight_decay=0.1)),
-    "groups across rows": lambda _: Own(
-        lambda p: torch.optim.SGD([{"params": p[::2]}, {"params": p[1::2], "momentum": 0.9}])
-    ),
-    "settings by group": lambda _: Own(
-        lambda p: torch.optim.AdamW([{"params": p[:1]}, {"params": p[1:], "betas": (0.5, 0.6)}])
-    ),
+    "groups across rows": lambda _: Own(lambda p: torch.optim.SGD(groups(p[::2], p[1::2], momentum=0.9))),
+    "settings by group": lambda _: Own(lambda p: torch.optim.AdamW(groups(p[:1], p[1:], betas=(0.5, 0.6)))),
     "kinds": lambda k: SGD(lr=0.01) if k % 2 else AdamW(lr=0.01),
     "switches": lambda k: SGD(lr=0.01, momentum=0.9, nesterov=k % 2 == 0),
     "centred or not": lambda k: RMSprop(lr=0.01, centered=k % 2 == 0),
