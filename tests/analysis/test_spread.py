@@ -17,6 +17,7 @@ from analysis.ledger import Question, read_question
 from analysis.records import Status, TrialRecord
 from analysis.spread import COUNTS, FEWEST, SpreadGroup, interval, variances
 from analysis.spread_calibration import BEGIN, END, Planted, deviations, main, shares
+from analysis.tracking_note import note
 from analysis.verdict import Verdict
 from tests.planted import SOURCES, planted_folder, planted_spread, planted_spread_question
 
@@ -143,6 +144,7 @@ def test_means_of_levels_that_draw_different_things_are_not_compared(tmp_path: P
     assert [level.label for level in verdict.levels] == ["initialisation", "data order", "split", "all three"]
     assert "best" not in verdict.answer
     assert "jackknife" in verdict.method
+    assert "not distinguishable" not in note(asked(tmp_path), verdict, page="report.html")
     assert verdict.needs.seeds is not None
     assert verdict.needs.seeds > 64
 
