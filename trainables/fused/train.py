@@ -57,12 +57,18 @@ class Member:
 
 
 def train_together(
-    task: Task, runs: Mapping[str, Run], members: Mapping[str, Member], *, report: Report, ended: Ended
+    task: Task,
+    runs: Mapping[str, Run],
+    members: Mapping[str, Member],
+    *,
+    report: Report,
+    ended: Ended,
+    kept: Callable[[], States] = States,
 ) -> None:
     """Train runs of one structure to their ends, or until ``report`` stops them; what has ended is ``ended`` at once.
 
     ``runs`` are the members' own, as ``Member.run`` gives them, by the members' names. Runs that leave make room: those that are
-    left are trained on as a smaller pack.
+    left are trained on as a smaller pack. ``kept`` makes what keeps them.
     """
     left = dict(runs)
     for name, run in runs.items():
@@ -75,7 +81,7 @@ def train_together(
     first = next(iter(left.values()))
     program = Program(first.module, common(first.loss), first.recipe.precision, first.device)
     meter = Meter(first.device)
-    with States() as states:
+    with kept() as states:
         for name in left:
             # Once, so that a folder that is removed under a run whose trial has been ended does not come back.
             made(members[name].folder)
