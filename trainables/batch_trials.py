@@ -8,9 +8,10 @@ import pickle
 import re
 import resource
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -112,7 +113,8 @@ class Trials:
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, *self._arguments), daemon=True)
             try:
-                process.start()
+                with _deaf():
+                    process.start()
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 ours.close()
                 raise ConflictError(
@@ -136,6 +138,19 @@ class Trials:
         self._process.close()
         self._process = self._connection = None
         return code
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started here does not hear Ctrl-C, which a terminal sends to all: this process ends it, and it has nothing to say."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _answer(connection: Connection[Any, Any]) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -197,6 +198,16 @@ def test_a_process_that_dies_is_an_answer(process: Trials) -> None:
     dead = process.attempt(DEADLY + 1)
     assert (dead.fits, dead.said) == (False, "its process was killed by SIGKILL")
     assert process.attempt(2).fits
+
+
+def test_it_does_not_hear_an_interrupt(process: Trials) -> None:
+    """Ctrl-C in a terminal reaches all processes; this one is ended by who started it, and prints nothing."""
+    assert process.attempt(2).fits
+    assert process._process is not None
+    assert process._process.pid is not None
+    os.kill(process._process.pid, signal.SIGINT)
+    assert process.attempt(2).fits
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def tuned(limit: BatchLimit, estimated: int | None, pace: Knee | None = None) -> Tuned:
