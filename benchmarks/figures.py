@@ -15,10 +15,13 @@ RATIOS = {
     "gang_vs_stock_trainer_1": ("stock_trainer_1", "gang_1"),
     "gang_vs_stock_trainer_2": ("stock_trainer_2", "gang_2"),
     "solo_vs_optuna": ("optuna", "solo"),
+    "fused_vs_optuna": ("optuna_small", "fused"),
+    "fused_untracked_vs_optuna": ("optuna_small", "fused_untracked"),
+    "fused_vs_stock_function": ("stock_function_small", "fused"),
 }
 """Each ratio: how many times what the second costs a trial the first one does."""
 
-GOALS = {"solo_vs_stock_function": 5.0, "crew_vs_stock_trainer_2": 30.0}
+GOALS = {"solo_vs_stock_function": 5.0, "crew_vs_stock_trainer_2": 30.0, "fused_vs_optuna": 8.0}
 """What the product sets out to reach."""
 
 SAME, ALIKE = 1e-4, 0.15

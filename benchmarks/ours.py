@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.trial import BATCH, EPOCHS, HIGHEST_LR, LOWEST_LR, WIDTH, Outcome, marked
+from benchmarks.trial import BATCH, EPOCHS, HIGHEST_LR, LOWEST_LR, SMALL, WIDTH, Outcome, marked
 
 if TYPE_CHECKING:
     from analysis.records import TrialRecord
@@ -25,6 +25,18 @@ def lane(trials: int, marks: Path, scratch: Path, *, name: str, workers: int = 1
     from sweeps import TPE
 
     raced(_sweep(search=TPE(trials=trials - 1), lane=name, workers=workers), marks, scratch, trials=trials)
+
+
+def packs(trials: int, marks: Path, scratch: Path, *, size: int, tracked: bool) -> None:
+    """The same with small perceptrons in the lane of packs, each worker's pack the probe's choice; the search draws at random."""
+    from dataclasses import replace
+
+    from sweeps import Random
+    from trainables.models import MLP
+
+    sweep = _sweep(search=Random(trials=trials - 1), lane="fused", workers=1)
+    recipe = replace(sweep.recipe, model=MLP(widths=(SMALL, SMALL)))
+    raced(replace(sweep, recipe=recipe), marks, scratch, trials=trials, tracked=tracked, first=size, width=SMALL)
 
 
 def empty(trials: int, marks: Path, scratch: Path, *, tracked: bool) -> None:
@@ -73,10 +85,10 @@ def _sweep(*, search: Any, lane: str, workers: int) -> Sweep:
 
 
 class Marker:
-    """Follows a sweep and marks each trial's end; at the first and the last one all that MLflow is owed is written before."""
+    """Follows a sweep and marks each trial's end; at the ``first`` and the last one all that MLflow is owed is written before."""
 
-    def __init__(self, marks: Path, tracker: Tracker | None, trials: int) -> None:
-        self._marks, self._tracker, self._trials = marks, tracker, trials
+    def __init__(self, marks: Path, tracker: Tracker | None, trials: int, *, first: int, width: int) -> None:
+        self._marks, self._tracker, self._trials, self._first, self._width = marks, tracker, trials, first, width
         self._ended = 0
 
     def started(self, record: TrialRecord) -> None:
@@ -90,7 +102,7 @@ class Marker:
         if record.status != "completed":
             raise RuntimeError(f"trial {record.id} has {record.status.value}: {record.reason}\n{record.error}")
         self._ended += 1
-        if self._tracker is not None and self._ended in (1, self._trials):
+        if self._tracker is not None and self._ended in (self._first, self._trials):
             self._tracker.links()  # comes back when all is written
         last = record.history[-1]
         outcome = Outcome(
@@ -99,11 +111,21 @@ class Marker:
             steps=record.steps,
             train_loss=last["train/loss"],
             val_loss=last["val/loss"],
+            width=self._width,
         )
         marked(self._marks, outcome)
 
 
-def raced(sweep: Sweep, marks: Path, scratch: Path, *, trials: int, tracked: bool = True) -> None:
+def raced(
+    sweep: Sweep,
+    marks: Path,
+    scratch: Path,
+    *,
+    trials: int,
+    tracked: bool = True,
+    first: int = 1,
+    width: int = WIDTH,
+) -> None:
     """What ``sweeps.main`` does with a sweep from its checks to its last final, but one trial at a time."""
     from analysis.ledger import read_question
     from analysis.tracking import Tracker, check
@@ -143,7 +165,7 @@ def raced(sweep: Sweep, marks: Path, scratch: Path, *, trials: int, tracked: boo
     answers = partial(cluster.answers, cluster.address())
     watchdog = Watchdog(lane=sweep.lane, say=table.note, look=cluster.scene, answers=answers, growth=cluster.could())
     followers: list[Follower] = [table, *([tracker] if tracker is not None else []), watchdog]
-    followers.append(Marker(marks, tracker, trials))
+    followers.append(Marker(marks, tracker, trials, first=first, width=width))
     try:
         with table, watchdog:
             drive(sweep, folder, lane=sweep.lane, concurrency=1, machine=machine, followers=followers)

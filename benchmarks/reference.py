@@ -16,4 +16,6 @@ if __name__ == "__main__":
     splits = data()
     for line in sys.stdin:
         asked = Outcome(**json.loads(line))
-        print(json.dumps(asdict(trained(splits, lr=asked.lr, seed=asked.seed, report=lambda _: None))))
+        print(
+            json.dumps(asdict(trained(splits, lr=asked.lr, seed=asked.seed, width=asked.width, report=lambda _: None)))
+        )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.trial import BATCH, EPOCHS, HIGHEST_LR, LOWEST_LR, Outcome, data, evaluated, marked, model, order
+from benchmarks.trial import BATCH, EPOCHS, HIGHEST_LR, LOWEST_LR, WIDTH, Outcome, data, evaluated, marked, model, order
 
 if TYPE_CHECKING:
     from ray.tune.search.optuna import OptunaSearch
@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from trainables import Splits
 
 
-def trained(splits: Splits, *, lr: float, seed: int, report: Callable[[Mapping[str, float]], None]) -> Outcome:
+def trained(
+    splits: Splits, *, lr: float, seed: int, report: Callable[[Mapping[str, float]], None], width: int = WIDTH
+) -> Outcome:
     """One process, batches by index, everything in memory: nothing here but training and validation."""
     import torch
     from torch.nn import functional
 
     torch.set_num_threads(1)
     inputs, target = splits.train
-    module = model(seed)
+    module = model(seed, width)
     optimizer = torch.optim.AdamW(module.parameters(), lr=lr, fused=True)
     steps, train_loss, val_loss = 0, 0.0, 0.0
     for epoch in range(1, EPOCHS + 1):
@@ -38,10 +40,10 @@ def trained(splits: Splits, *, lr: float, seed: int, report: Callable[[Mapping[s
         train_loss = float(loss_sum) / len(target)
         val_loss, accuracy = evaluated(module, *splits.val)
         report({"train_loss": train_loss, "val_loss": val_loss, "accuracy": accuracy})
-    return Outcome(lr=lr, seed=seed, steps=steps, train_loss=train_loss, val_loss=val_loss)
+    return Outcome(lr=lr, seed=seed, steps=steps, train_loss=train_loss, val_loss=val_loss, width=width)
 
 
-def optuna_alone(trials: int, marks: Path, scratch: Path) -> None:  # noqa: ARG001
+def optuna_alone(trials: int, marks: Path, scratch: Path, *, width: int = WIDTH) -> None:  # noqa: ARG001
     """Plain Optuna in one process, the data loaded once: what a trial costs where nobody manages it."""
     import optuna
 
@@ -55,18 +57,19 @@ def optuna_alone(trials: int, marks: Path, scratch: Path) -> None:  # noqa: ARG0
             best = max(best, row["accuracy"])
 
         lr = trial.suggest_float("lr", LOWEST_LR, HIGHEST_LR, log=True)
-        marked(marks, trained(splits, lr=lr, seed=0, report=report))
+        marked(marks, trained(splits, lr=lr, seed=0, report=report, width=width))
         return best
 
     optuna.create_study(direction="maximize").optimize(objective, n_trials=trials)
 
 
-def tune_function(trials: int, marks: Path, scratch: Path) -> None:
+def tune_function(trials: int, marks: Path, scratch: Path, *, width: int = WIDTH) -> None:
     """A Ray Tune function trainable that reports every epoch; all settings but the number at once are the default ones."""
     from ray import tune
 
     def trainable(config: Mapping[str, Any]) -> None:
-        marked(marks, trained(data(), lr=config["lr"], seed=0, report=lambda row: tune.report(dict(row))))
+        lr = config["lr"]
+        marked(marks, trained(data(), lr=lr, seed=0, report=lambda row: tune.report(dict(row)), width=width))
 
     tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1}),

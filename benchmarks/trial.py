@@ -14,18 +14,22 @@ if TYPE_CHECKING:
     from trainables import Splits
 
 EPOCHS, BATCH, WIDTH = 5, 64, 128
+SMALL = 40
+"""The width of a perceptron of 5 k parameters."""
+
 LOWEST_LR, HIGHEST_LR = 5e-4, 2e-3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What a trial came to: its point and seed, optimizer steps, and the losses of its last epoch."""
+    """What a trial came to: its point and seed, optimizer steps, the losses of its last epoch, and how wide its perceptron is."""
 
     lr: float
     seed: int
     steps: int
     train_loss: float
     val_loss: float
+    width: int = WIDTH
 
     @classmethod
     def of(cls, line: str) -> Self:
@@ -47,7 +51,7 @@ def data() -> Splits:
     return digits.load(0)
 
 
-def model(seed: int) -> nn.Module:
+def model(seed: int, width: int = WIDTH) -> nn.Module:
     """The perceptron with weights drawn as the product draws them, so that losses can be compared figure by figure."""
     import torch
     from torch import nn
@@ -56,7 +60,7 @@ def model(seed: int) -> nn.Module:
 
     with seeded(torch.device("cpu"), "init", seed):
         return nn.Sequential(
-            nn.Flatten(), nn.Linear(64, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 10)
+            nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10)
         )
 
 

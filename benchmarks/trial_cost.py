@@ -3,8 +3,9 @@
     python -m benchmarks.trial_cost [--json] [--rounds N] [--only NAME…] [--quick]
 
 Every variant runs the same trial, five epochs on the handwritten digits on one thread, in a process of its own, round by round.
-CPU-seconds are those of all processes that it starts. The start is all until the first trial has ended; a trial's cost is
-what the others took, divided by their number. Exit status 1 when a variant failed or did not do the same training.
+CPU-seconds are those of all processes that it starts. The start is all until the first trial (of lane fused: the first 64) has
+ended; a trial's cost is what the others took, divided by their number. Exit status 1 when a variant failed or did not do the same
+training.
 """
 
 from __future__ import annotations
@@ -93,15 +94,15 @@ def measured(variant: Variant, trials: int) -> Measurement:
             raise FailedError(
                 f"{variant.name} ended with status {used.status} after {len(lines)} of {trials} trials:\n{tail}"
             )
-        return measurement(used, lines)
+        return measurement(used, lines, pack=min(variant.pack, trials - 1))
 
 
-def measurement(used: Measured, lines: Sequence[str]) -> Measurement:
-    """Costs between the marks: wall time by the marks' own clock."""
-    first, last = used.marks[0], used.marks[-1]
+def measurement(used: Measured, lines: Sequence[str], *, pack: int = 1) -> Measurement:
+    """Costs between the marks, those of the first ``pack`` being start: wall time by the marks' own clock."""
+    first, last = used.marks[pack - 1], used.marks[-1]
     told = [json.loads(line) for line in lines]
-    begun, ended, more = told[0], told[-1], len(told) - 1
-    driver = [line["process_cpu"] for line in told]
+    begun, ended, more = told[pack - 1], told[-1], len(told) - pack
+    driver = [line["process_cpu"] for line in told[pack - 1 :]]
     return Measurement(
         start=Cost(cpu=first.cpu, seconds=first.wall),
         trial=Cost(cpu=(last.cpu - first.cpu) / more, seconds=(ended["monotonic"] - begun["monotonic"]) / more),

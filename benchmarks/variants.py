@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import ours, stock
+from benchmarks.trial import SMALL
 
 Run = Callable[[int, Path, Path], None]
 """Runs so many trials, marks the end of each in the first path, and keeps its files in the second."""
@@ -19,14 +20,21 @@ Run = Callable[[int, Path, Path], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
-    """A way to run trials. ``ordered`` draws the samples in the product's order, so that its losses are the product's too."""
+    """A way to run trials. ``ordered`` draws the samples in the product's order, so that its losses are the product's too.
+
+    ``pack`` trials end together: all until the first of them have ended is start.
+    """
 
     name: str
     says: str
     trials: int
     run: Run
     ordered: bool = True
+    pack: int = 1
 
+
+PACK = 64
+"""Trials of the lane fused that are trained at once."""
 
 VARIANTS = (
     Variant(name="optuna", says="Optuna alone, one process", trials=20, run=stock.optuna_alone),
@@ -49,6 +57,32 @@ VARIANTS = (
     Variant(name="gang_1", says="lane gang, 1 worker", trials=3, run=partial(ours.lane, name="gang", workers=1)),
     Variant(name="gang_2", says="lane gang, 2 workers", trials=3, run=partial(ours.lane, name="gang", workers=2)),
     Variant(name="crew", says="lane crew, 2 workers", trials=24, run=partial(ours.lane, name="crew", workers=2)),
+    Variant(
+        name="optuna_small",
+        says="Optuna alone, 5 k parameters",
+        trials=20,
+        run=partial(stock.optuna_alone, width=SMALL),
+    ),
+    Variant(
+        name="stock_function_small",
+        says="Ray Tune, function, 5 k parameters",
+        trials=8,
+        run=partial(stock.tune_function, width=SMALL),
+    ),
+    Variant(
+        name="fused",
+        says="lane fused, 5 k parameters",
+        trials=4 * PACK + 1,
+        run=partial(ours.packs, size=PACK, tracked=True),
+        pack=PACK,
+    ),
+    Variant(
+        name="fused_untracked",
+        says="the same without MLflow",
+        trials=4 * PACK + 1,
+        run=partial(ours.packs, size=PACK, tracked=False),
+        pack=PACK,
+    ),
 )
 
 DRIVER = Variant(

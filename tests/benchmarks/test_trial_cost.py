@@ -56,6 +56,20 @@ def test_what_the_first_trial_took_is_start() -> None:
     assert len(found.outcomes) == 101
 
 
+def test_what_the_first_pack_took_is_start() -> None:
+    """Two packs of four, each ending within a tenth of a second; the second took 8 CPU-s, of which the driver 2, in 12 s."""
+    outcome = {"lr": 1e-3, "seed": 0, "steps": 85, "train_loss": 0.5, "val_loss": 0.4, "width": 40}
+    ends = [100.0, 100.0, 100.0, 100.1, 112.0, 112.0, 112.0, 112.1]
+    lines = [
+        json.dumps({"monotonic": end, "process_cpu": 7.0 if end < 110 else 9.0, "outcome": outcome}) for end in ends
+    ]
+    points = [Point(wall=end - 80, cpu=20.0 if end < 110 else 28.0) for end in ends]
+    found = measurement(Measured(status=0, marks=points, end=Point(wall=33.0, cpu=29.0)), lines, pack=4)
+    assert (found.start.cpu, found.start.seconds) == (20, pytest.approx(20.1))
+    assert (found.trial.cpu, found.trial.seconds) == (2.0, pytest.approx(3.0))
+    assert found.driver == pytest.approx(0.5)
+
+
 def test_a_variant_that_fails_is_told_with_its_log() -> None:
     # From a process of its own: that of a test has other children.
     code = (
