@@ -55,8 +55,7 @@ class Status(StrEnum):
 class Cost:
     """What a trial used up, over all its attempts; what is unknown is None, never 0.
 
-    Of trials that were trained at once it is an even share of what they used together; ``shared`` says among how many, in the last
-    epoch.
+    Of trials that were trained at once it is an even share of what they used together (``TrialRecord.shared``).
     """
 
     seconds: float | None = None
@@ -64,8 +63,6 @@ class Cost:
     gpu_seconds: float | None = None
     joules: float | None = None
     peak_bytes: int | None = None
-    shared: int | None = None
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialRecord:
@@ -107,6 +104,12 @@ class TrialRecord:
     earlier: tuple[Turn, ...] = ()
     until: int | None = None
     parent: str | None = None
+
+    @property
+    def shared(self) -> int | None:
+        """Among how many trials, trained at once, its costs were shared out in its last epoch; None for one trained alone."""
+        found = self.history[-1].get("shared") if self.history else None
+        return int(found) if found is not None else None
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Self:

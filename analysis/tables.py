@@ -34,7 +34,6 @@ _TRIAL = {
     "cost.gpu_seconds": "float64",
     "cost.joules": "float64",
     "cost.peak_bytes": "Int64",
-    "cost.shared": "Int64",
     "lane": "str",
     "hardware": "str",
     "source": "str",

@@ -55,7 +55,7 @@ def like_with_like(levels: Sequence[Finals]) -> bool:
 
 def clocked(record: TrialRecord) -> bool:
     """True for a trial that was trained alone, so that its seconds are its own."""
-    return record.cost.shared is None
+    return record.shared is None
 
 
 def cost_to_target(level: Finals, goal: Goal, *, timed: bool, confidence: float) -> CostToTarget | None:

@@ -172,7 +172,7 @@ def once(record: TrialRecord, goal: Goal) -> list[Metric]:
     cost = record.cost
     values |= {"cost/seconds": cost.seconds, "cost/cpu_seconds": cost.cpu_seconds, "cost/gpu_seconds": cost.gpu_seconds}
     values |= {"cost/joules": cost.joules, "cost/peak_bytes": cost.peak_bytes, "cost/samples": record.samples}
-    values |= {"cost/shared": cost.shared}
+    values |= {"cost/shared": record.shared}
     when = milliseconds(record.ended if record.ended is not None else record.started)
     return [(_metric_key(name), float(value), when, 0) for name, value in values.items() if _finite(value)]
 

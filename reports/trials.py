@@ -111,7 +111,7 @@ def _row(record: TrialRecord, paths: Sequence[str], goal: Goal, labels: Labels, 
 
 def _seconds(record: TrialRecord) -> Cell:
     """A trial's own seconds; of one that was trained in a pack, among how many they are shared."""
-    shared = record.cost.shared
+    shared = record.shared
     return _number(record.cost.seconds, units.seconds(record.cost.seconds) if shared is None else f"shared by {shared}")
 
 

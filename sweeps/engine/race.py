@@ -221,7 +221,6 @@ class Race:
                 gpu_seconds=last.get("gpu_seconds"),
                 joules=last.get("joules"),
                 peak_bytes=last.get("peak_bytes"),
-                shared=last.get("shared"),
             ),
             lane=(entry.lane if entry is not None else None) or self.lane,
             hardware=(entry.hardware if entry is not None else None) or self._machine.hardware,

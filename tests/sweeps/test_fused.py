@@ -91,8 +91,8 @@ def test_a_pack_gives_what_every_trial_gives_alone(tmp_path: Path) -> None:
         )
         assert record.metrics == pytest.approx(alone[name].metrics, rel=TOLERANCE)
         assert record.cost.seconds is None
-        assert record.cost.shared is not None
-        assert record.cost.shared >= 4
+        assert record.shared is not None
+        assert record.shared >= 4
     finals = [record for record in packed.values() if record.stage is Stage.FINAL]
     assert all((tmp_path / "b" / "checkpoints" / record.id / "best.safetensors").exists() for record in finals)
 

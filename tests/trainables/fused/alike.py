@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from trainables.fit import fit
-from trainables.fused import Pack, Program
+from trainables.fused.pack import Pack
+from trainables.fused.program import Program
 from trainables.fused.varied import common
 from trainables.recipe import Recipe
 from trainables.run import Run
