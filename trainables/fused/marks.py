@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainables.describe import join
 from trainables.fused.drops import own_rate
 
 Marks = tuple[str, ...]
@@ -79,14 +80,14 @@ class _Reader:
         yield f"{name}: {self._kind(type(part))}"
         for group in (part._parameters, part._buffers):
             for key, tensor in group.items():
-                yield f"{name}.{key}: {_tensor_kind(tensor)} {self.known.get(id(tensor))}"
+                yield f"{join(name, key)}: {_tensor_kind(tensor)} {self.known.get(id(tensor))}"
         own = own_rate(part)
         for key, value in vars(part).items():
             if key not in _ALIKE and not (own and key == "p"):
-                yield f"{name}.{key}: {self.text(value)}"
+                yield f"{join(name, key)}: {self.text(value)}"
         for key in HOOKS:
             if vars(part)[key]:
-                yield f"{name}.{key}: {self.text(list(vars(part)[key].values()))}"
+                yield f"{join(name, key)}: {self.text(list(vars(part)[key].values()))}"
 
     def text(self, value: Any) -> str:
         """A value as text."""
