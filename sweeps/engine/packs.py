@@ -33,8 +33,8 @@ class PackRunner:
 
     def __call__(self, jobs: Sequence[Job], tell: TellAll) -> None:
         """Run all to their ends."""
+        from trainables.fused.built import shapes, unfit_run
         from trainables.fused.dry import refused
-        from trainables.fused.structure import shapes, unfit_run
         from trainables.fused.train import Member
         from trainables.slate import clean
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from trainables.averages.ema import Exponential
 from trainables.fit import Epoch, arithmetic
 from trainables.fused.averaging import RowAverage
+from trainables.fused.built import differences
 from trainables.fused.feed import Feed
 from trainables.fused.limits import limit_of
 from trainables.fused.passes import Passes
@@ -21,7 +22,6 @@ from trainables.fused.rows import Rows
 from trainables.fused.rules import rule_of
 from trainables.fused.schedules import Schedules
 from trainables.fused.shares import shared
-from trainables.fused.structure import differences
 from trainables.fused.varied import common, settings
 from trainables.losses.loss import each, weight
 from trainables.seeds import seeded

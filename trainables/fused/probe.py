@@ -15,11 +15,12 @@ import torch
 
 from trainables.data.source import count
 from trainables.fit import fit
+from trainables.fused.built import unfit_run
 from trainables.fused.dry import refused
 from trainables.fused.pack import Pack
 from trainables.fused.probe_cache import Cache, key_of
 from trainables.fused.program import Program
-from trainables.fused.structure import unfit, unfit_run
+from trainables.fused.structure import unfit
 from trainables.fused.varied import common
 from trainables.micro_batch import out_of_memory
 from trainables.run import Run

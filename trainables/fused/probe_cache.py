@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from trainables.fused.structure import shapes, structure
+from trainables.fused.built import shapes
+from trainables.fused.structure import structure
 
 if TYPE_CHECKING:
     import torch

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass, replace
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from trainables.losses import CrossEntropy, Focal, Loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 VARIES: Mapping[type, str] = {CrossEntropy: "smoothing", Focal: "gamma"}
 """The setting of each loss that may be a tensor."""
@@ -27,6 +27,8 @@ def settings(losses: Sequence[Loss], like: Tensor) -> dict[str, Tensor]:
     values = [getattr(loss, name) for loss in losses] if name is not None else []
     if name is None or not any(values):
         return {}
+    import torch
+
     return {name: torch.tensor(values, dtype=like.dtype, device=like.device)}
 
 

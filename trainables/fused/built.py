@@ -1,0 +1,83 @@
+"""Which runs can be trained in one pack, as they were built, and why one cannot be in any."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from trainables.data.source import count, resident
+from trainables.fused.drops import own_rate
+from trainables.fused.marks import marks, marks_of
+from trainables.fused.steady import hooked
+from trainables.fused.structure import WITHIN, structure
+from trainables.fused.varied import common
+
+if TYPE_CHECKING:
+    from trainables.run import Run
+
+
+def unfit_run(run: Run) -> Iterator[str]:
+    """What only the data and the module tell."""
+    if not all(resident(samples) for samples in run.splits.named().values()):
+        yield "data: a set that is not tensors in memory is read run by run"
+    if run.broken_off is not None:
+        yield "checkpoint: it was taken within an epoch"
+    kinds = {(parameter.dtype, parameter.device) for parameter in run.module.parameters()}
+    if len(kinds) > 1:
+        yield "model: its parameters differ in type or device"
+    if run.recipe.validation.within(run.plan.steps_per_epoch) and not run.recipe.validation.within(1000):
+        yield WITHIN.format(type(run.recipe.validation).__name__)
+    for name, part in run.module.named_modules():
+        if hooked(part):
+            yield f"model: {name or 'it'} has a hook, which is called with one run at a time"
+        if isinstance(part, torch.jit.ScriptModule):
+            yield f"model: {name or 'it'} is a script, of which nothing can be read"
+        if run.recipe.dropout is not None and _stuck(part):
+            yield f"dropout: the rate of {name or 'it'}, a {type(part).__name__}, cannot be each member's own"
+
+
+def shapes(run: Run) -> tuple[Any, ...]:
+    """What data and module add to it: samples, and the shapes of one; what the module, loss and metrics compute beside tensors."""
+    samples = tuple((tuple(tensor.shape[1:]), str(tensor.dtype)) for tensor in run.splits.train)
+    return (count(run.splits.train), run.plan.batch_size, samples, *_made(run))
+
+
+def differences(runs: Sequence[Run]) -> Iterator[str]:
+    """What keeps runs from being one pack, by their numbers."""
+    first = runs[0]
+    kept, shape = _kept(first), shapes(first)
+    for number, run in enumerate(runs):
+        if _kept(run) != kept or shapes(run) != shape:
+            mine, its = ((*_lines(one), *map(str, shapes(one)[:3]), *_made(one)[0]) for one in (run, first))
+            apart = [line for line in mine if line not in set(its)] or [line for line in its if line not in set(mine)]
+            yield f"member {number} is not built as the first is: {apart[0] if apart else 'parts in another order'}"
+
+
+def _made(run: Run) -> tuple[Any, ...]:
+    """Marks of module, loss and metrics; read once a run, since they stay what they are."""
+    if "marks" not in run.made:
+        run.made["marks"] = (marks(run.module), marks_of(common(run.loss)), marks_of(run.task.metrics))
+    made: tuple[Any, ...] = run.made["marks"]
+    return made
+
+
+def _kept(run: Run) -> str:
+    if "structure" not in run.made:
+        run.made["structure"] = structure(run.task, run.recipe)
+    kept: str = run.made["structure"]
+    return kept
+
+
+def _lines(run: Run) -> list[str]:
+    return [f"{name}: {value}" for name, value in json.loads(_kept(run)).items()]
+
+
+def _stuck(part: nn.Module) -> bool:
+    """Whether a ramp changes a rate of this part that all members of a pack have in common."""
+    if isinstance(part, nn.modules.dropout._DropoutNd):
+        return not own_rate(part)
+    return isinstance(part, nn.MultiheadAttention) or (isinstance(part, nn.RNNBase) and part.num_layers > 1)
