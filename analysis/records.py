@@ -64,6 +64,7 @@ class Cost:
     joules: float | None = None
     peak_bytes: int | None = None
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialRecord:
     """One trial: what was asked, how it went, what it cost.
