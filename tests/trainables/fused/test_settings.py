@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,7 @@ from tests.trainables.fused.alike import (
     started,
     together,
 )
+from tests.trainables.loss_cases import CASES, Case
 from tests.trainables.small import recipe, task
 from trainables import (
     EMA,
@@ -281,6 +283,56 @@ class TwoInputs(nn.Module):
 def test_several_inputs_and_numbers_to_be_met() -> None:
     regression = Task(name="lines", data=lines, goal=Minimise("loss"), loss=MeanSquaredError())
     assert_pack_alike(regression, [recipe(model=Built(TwoInputs), seed=k) for k in range(3)])
+
+
+class Shaped(nn.Module):
+    """Outputs of any shape."""
+
+    def __init__(self, inputs: int, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape, self.layer = shape, nn.Linear(inputs, math.prod(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x.flatten(1)).view(len(x), *self.shape)
+        return out
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_loss(case: Case) -> None:
+    """Of outputs that are learned, with a last batch that is smaller."""
+    tensors = (case.output.flatten(1), case.target)
+    few = tuple(tensor[:3] for tensor in tensors)
+    given = Task(
+        name="case",
+        data=lambda _: Splits(train=tensors, val=few, test=few),
+        goal=Minimise("loss"),
+        loss=case.loss,
+    )
+    model = Built(lambda: Shaped(tensors[0].shape[1], tuple(case.output.shape[1:])))
+    assert_pack_alike(given, [recipe(model=model, batch_size=4, seed=k, epochs=2) for k in range(2)])
+
+
+def uneven(seed: int) -> Splits:
+    """A validation set that has more samples with some seeds than with others."""
+    splits = task.data(0)
+    return replace(splits, val=tuple(tensor[: 10 + seed] for tensor in splits.val))
+
+
+def test_validation_sets_of_other_sizes() -> None:
+    assert_pack_alike(replace(task, data=uneven), [recipe(seed=k, epochs=2) for k in range(3)])
+
+
+DOUBLE = tuple(tensor.double() if tensor.is_floating_point() else tensor for tensor in task.data(0).train)
+
+
+def strided(seed: int) -> Splits:
+    """Every other sample, or the first half: both begin at one place in memory."""
+    half = len(DOUBLE[-1]) // 2
+    return replace(task.data(0), train=tuple(tensor[: 2 * half : 2] if seed else tensor[:half] for tensor in DOUBLE))
+
+
+def test_samples_that_begin_at_one_place_are_not_taken_for_the_same() -> None:
+    assert_pack_alike(replace(task, data=strided), [recipe(seed=k, epochs=2) for k in range(2)])
 
 
 class Level(nn.Module):
