@@ -143,7 +143,7 @@ UNKNOWN: dict[str, Callable[[int], Optimizer]] = {
     "subclass": lambda _: Own(lambda p: Halving(p, lr=0.01)),
     "hook": lambda _: Own(watched),
     "patched": lambda _: Own(patched),
-    "some parameters": lambda _: Own(lambda p: torch.optim.Adam(p[1:], weight_decay=0.1)),
+    "some parameters": lambda _: Own(lambda p: torch.optim.Adam(p[:-1], weight_decay=0.1)),
     "groups across rows": lambda _: Own(lambda p: torch.optim.SGD(groups(p[::2], p[1::2], momentum=0.9))),
     "settings by group": lambda _: Own(lambda p: torch.optim.AdamW(groups(p[:1], p[1:], betas=(0.5, 0.6)))),
     "kinds": lambda k: SGD(lr=0.01) if k % 2 else AdamW(lr=0.01),
