@@ -14,6 +14,7 @@ from sweeps.engine.trial import Message, Runner, failure, own_rows
 
 if TYPE_CHECKING:
     from trainables import Splits
+    from trainables.fused.program import Program
     from trainables.run import Run
     from trainables.train import Trained
 
@@ -25,11 +26,13 @@ TellAll = Callable[[Mapping[str, Message]], Collection[str]]
 class PackRunner:
     """Runs jobs that have one structure as far as their recipes tell; everything goes through ``tell``, no Exception leaves.
 
-    What data or module make impossible to train together is trained one after the other, and says why.
+    What data or module make impossible to train together is trained one after the other, and says why. ``programs`` are those of
+    the last packs, by structure: the next one of that structure plays back what they have recorded.
     """
 
     runner: Runner
     splits: dict[int, Splits] = field(default_factory=dict)
+    programs: dict[str, Program] = field(default_factory=dict)
 
     def __call__(self, jobs: Sequence[Job], tell: TellAll) -> None:
         """Run all to their ends."""
@@ -69,7 +72,8 @@ class PackRunner:
 
     def _together(self, pack: _Pack, tell: TellAll) -> None:
         """Train a pack; where that fails, those that have not ended go on alone."""
-        from trainables.fused.train import train_together
+        from trainables.fused.structure import structure
+        from trainables.fused.train import program_for, train_together
 
         sent = dict.fromkeys(pack.jobs, 0)
         waiting: dict[str, Message] = {}
@@ -93,9 +97,12 @@ class PackRunner:
                 "reason": trained.reason,
             }
 
+        first = next(iter(pack.runs.values()))
+        alike = structure(self.runner.sweep.task, first.recipe)
         failed: Exception | None = None
         try:
-            train_together(self.runner.sweep.task, pack.runs, pack.members, report=report, ended=ended)
+            program = self.programs[alike] = program_for(first, self.programs.get(alike))
+            train_together(self.runner.sweep.task, pack.runs, pack.members, report=report, ended=ended, program=program)
         except Exception as error:
             failed = error
         if waiting:

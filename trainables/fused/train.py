@@ -63,12 +63,14 @@ def train_together(
     *,
     report: Report,
     ended: Ended,
+    program: Program | None = None,
     kept: Callable[[], States] = States,
 ) -> None:
     """Train runs of one structure to their ends, or until ``report`` stops them; what has ended is ``ended`` at once.
 
     ``runs`` are the members' own, as ``Member.run`` gives them, by the members' names. Runs that leave make room: those that are
-    left are trained on as a smaller pack. ``kept`` makes what keeps them.
+    left are trained on as a smaller pack. ``program`` is one that earlier packs have left: what it
+    has recorded need not be recorded again; it must fit (``program_for``). ``kept`` makes what keeps them.
     """
     left = dict(runs)
     for name, run in runs.items():
@@ -79,7 +81,7 @@ def train_together(
     if not left:
         return
     first = next(iter(left.values()))
-    program = Program(first.module, common(first.loss), first.recipe.precision, first.device)
+    program = program_for(first, program)
     meter = Meter(first.device)
     with kept() as states:
         for name in left:
@@ -91,6 +93,14 @@ def train_together(
             for name, ending in _until_one_ends(task, pack, left, members, states, report).items():
                 states.ended(members[name].folder, best=members[name].best)
                 ended(name, _trained(left.pop(name), *ending))
+
+
+def program_for(run: Run, before: Program | None = None) -> Program:
+    """A program for packs of runs like this one: the one ``before``, where it fits."""
+    loss = common(run.loss)
+    if before is not None and before.fits(run.module, loss):
+        return before
+    return Program(run.module, loss, run.recipe.precision, run.device)
 
 
 def _until_one_ends(
