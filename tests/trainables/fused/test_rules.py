@@ -23,7 +23,7 @@ from trainables.fused.rules.trust_ratio import TrustRatios
 from trainables.optimizers import LAMB, SGD, Adam, AdamW, Optimizer, RAdam, RMSprop
 
 MEMBERS = 4
-BETAS = [(0.9, 0.999), (0.0, 0.9), (0.8, 0.0), (0.95, 0.99)]
+BETAS = [(0.9, 0.999), (0.0, 0.9), (0.8, 0.5), (0.95, 0.99)]
 
 
 def modules() -> list[nn.Module]:
