@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from tests.trainables.fused.alike import assert_pack_alike, started
 from tests.trainables.fused.test_architectures import MODELS
 from tests.trainables.fused.test_architectures import task as waves
-from tests.trainables.fused.test_settings import Exchanged, Mixed
-from tests.trainables.fused.test_structure import Attending, Built, Rated
+from tests.trainables.fused.test_marks import Attending, Built, Rated
+from tests.trainables.fused.test_modules import Exchanged, Mixed
 from tests.trainables.small import recipe, task
 from trainables import BF16, EMA, FP32, FP64, CrossEntropy, Recipe
 from trainables.fused.dry import refused

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,14 +15,12 @@ from tests.trainables.fused.alike import (
     RECORDED,
     alone,
     assert_alike,
-    assert_near,
     assert_pack_alike,
     pack_of,
     program_of,
     started,
     together,
 )
-from tests.trainables.loss_cases import CASES, Case
 from tests.trainables.small import recipe, task
 from trainables import (
     EMA,
@@ -46,8 +43,6 @@ from trainables import (
     Holdout,
     KFold,
     LinearScaling,
-    Maximise,
-    MeanSquaredError,
     Minimise,
     OneCycle,
     OnPlateau,
@@ -55,17 +50,14 @@ from trainables import (
     Prefetch,
     Recipe,
     Seeds,
-    Splits,
     SquareRootScaling,
     Step,
     Sum,
     Thirds,
-    accuracy,
 )
 from trainables.models import CNN, MLP
 from trainables.precision import BF16
 from trainables.recipe import Model
-from trainables.task import Task
 
 ranked = replace(task, difficulty=lambda tensors: -tensors[0].norm(dim=1))
 
@@ -229,196 +221,6 @@ def test_what_is_recorded_is_played_back() -> None:
         program._calls[key] = computed
     pack.epoch()
     assert_alike(runs[0], alone(task, member, 3))
-
-
-def far(seed: int) -> Splits:
-    """Validation sets beside the first, whose numbers of samples are their own."""
-    splits = task.data(seed)
-    inputs, target = splits.test
-    return replace(splits, more={"near": (inputs / 2, target), "few": (inputs[:3], target[:3])})
-
-
-def middling(output: Tensor, target: Tensor) -> Tensor:
-    """A metric that asks for a number."""
-    return torch.tensor(float((output.argmax(1) == target).double().mean()))
-
-
-def by_numpy(output: Tensor, target: Tensor) -> Tensor:
-    """A metric that is computed by another library, and says so where it cannot be."""
-    try:
-        output.numpy()
-    except RuntimeError as error:
-        raise TypeError("no numbers") from error
-    return torch.from_numpy((output.numpy().argmax(1) == target.numpy()).astype(float))
-
-
-@pytest.mark.parametrize(
-    "metrics", [{"accuracy": accuracy}, {"accuracy": middling}, {"accuracy": accuracy, "own": by_numpy}]
-)
-@pytest.mark.parametrize("average", [None, EMA(decay=0.8), SWA(epochs=2)])
-def test_several_validation_sets_and_metrics(metrics: Any, average: Any) -> None:
-    several = Task(name="several", data=far, metrics=metrics, goal=Maximise("accuracy"))
-    assert_pack_alike(several, [recipe(average=average, seed=k, epochs=2) for k in range(2)])
-
-
-def lines(seed: int) -> Splits:
-    """Two inputs, and two numbers to be met."""
-    splits = task.data(seed)
-
-    def pair(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        inputs, target = tensors
-        return inputs, inputs.flip(1), torch.stack([inputs.sum(1), target.float()], 1)
-
-    return Splits(train=pair(splits.train), val=pair(splits.val), test=pair(splits.test))
-
-
-class TwoInputs(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second = nn.Linear(2, 4), nn.Linear(2, 4)
-        self.out = nn.Linear(4, 2)
-        self.gain = nn.Parameter(torch.tensor(1.0))
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        out: Tensor = self.gain * self.out(torch.tanh(self.first(a)) * self.second(b))
-        return out
-
-
-def test_several_inputs_and_numbers_to_be_met() -> None:
-    regression = Task(name="lines", data=lines, goal=Minimise("loss"), loss=MeanSquaredError())
-    assert_pack_alike(regression, [recipe(model=Built(TwoInputs), seed=k) for k in range(3)])
-
-
-class Shaped(nn.Module):
-    """Outputs of any shape."""
-
-    def __init__(self, inputs: int, shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.shape, self.layer = shape, nn.Linear(inputs, math.prod(shape))
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.layer(x.flatten(1)).view(len(x), *self.shape)
-        return out
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_every_loss(case: Case) -> None:
-    """Of outputs that are learned, with a last batch that is smaller."""
-    tensors = (case.output.flatten(1), case.target)
-    few = tuple(tensor[:3] for tensor in tensors)
-    given = Task(
-        name="case",
-        data=lambda _: Splits(train=tensors, val=few, test=few),
-        goal=Minimise("loss"),
-        loss=case.loss,
-    )
-    model = Built(lambda: Shaped(tensors[0].shape[1], tuple(case.output.shape[1:])))
-    assert_pack_alike(given, [recipe(model=model, batch_size=4, seed=k, epochs=2) for k in range(2)])
-
-
-def uneven(seed: int) -> Splits:
-    """A validation set that has more samples with some seeds than with others."""
-    splits = task.data(0)
-    return replace(splits, val=tuple(tensor[: 10 + seed] for tensor in splits.val))
-
-
-def test_validation_sets_of_other_sizes() -> None:
-    assert_pack_alike(replace(task, data=uneven), [recipe(seed=k, epochs=2) for k in range(3)])
-
-
-DOUBLE = tuple(tensor.double() if tensor.is_floating_point() else tensor for tensor in task.data(0).train)
-
-
-def strided(seed: int) -> Splits:
-    """Every other sample, or the first half: both begin at one place in memory."""
-    half = len(DOUBLE[-1]) // 2
-    return replace(task.data(0), train=tuple(tensor[: 2 * half : 2] if seed else tensor[:half] for tensor in DOUBLE))
-
-
-def test_samples_that_begin_at_one_place_are_not_taken_for_the_same() -> None:
-    assert_pack_alike(replace(task, data=strided), [recipe(seed=k, epochs=2) for k in range(2)])
-
-
-class Level(nn.Module):
-    mean: Tensor
-
-    def __init__(self, mean: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean)
-
-
-class Mixed(nn.Module):
-    """Tied weights, parts with two names or in a list, buffers that stay, that are written and that have two names."""
-
-    mask: Tensor
-    mean: Tensor
-    count: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Linear(2, 6)
-        self.middle = nn.Linear(6, 6, bias=False)
-        self.tied = nn.Linear(6, 6, bias=False)
-        self.tied.weight = self.middle.weight
-        self.twice = nn.Sequential(self.middle, nn.ReLU(inplace=True), self.middle)
-        self.last = [nn.Linear(6, 3)]
-        self.head = self.last[0]
-        self.register_buffer("mask", (torch.rand(6) < 0.7).float())
-        self.register_buffer("mean", torch.zeros(6))
-        self.register_buffer("count", torch.tensor(0))
-        self.register_buffer("none", None)
-        self.also = Level(self.mean)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.tied(self.twice(torch.tanh(self.first(x)))) * self.mask
-        if self.training:
-            self.count += 1
-            with torch.no_grad():
-                self.mean.mul_(0.9).add_(0.1 * x.mean(0))
-        out: Tensor = self.last[0](x - self.mean + 0.1 * self.also.mean)
-        return out
-
-
-class Exchanged(nn.Module):
-    """A buffer that is replaced, not written."""
-
-    level: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(2, 3)
-        self.register_buffer("level", torch.zeros(3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.layer(x)
-        if self.training:
-            self.level = 0.9 * self.level + 0.1 * x.detach().mean(0)
-        return x - self.level
-
-
-@pytest.mark.parametrize(("make", "average"), [(Mixed, None), (Mixed, EMA(decay=0.7)), (Exchanged, None)])
-def test_tied_weights_shared_parts_and_buffers(make: Callable[[], nn.Module], average: Any) -> None:
-    members = [recipe(model=Built(make), average=average, seed=k, optimizer=AdamW(lr=0.01 * (k + 1))) for k in range(3)]
-    for run in assert_pack_alike(task, members):
-        modules = [run.module, *([run.average.module] if run.average else [])]
-        for module in modules if make is Mixed else ():
-            assert_near(module.state_dict()["tied.weight"], module.state_dict()["middle.weight"], 0.0)
-
-
-def test_a_buffer_with_two_names_stays_one() -> None:
-    """In single precision; torch takes the two apart where it changes a module's type."""
-    for run in together(task, [recipe(model=Built(Mixed), precision=FP32(), seed=k) for k in range(2)]):
-        state = run.module.state_dict()
-        assert state["mean"].any()
-        assert_near(state["also.mean"], state["mean"], 0.0)
-
-
-@pytest.mark.parametrize("make", [nn.ReLU, nn.ELU], ids=["relu", "elu"])
-def test_what_writes_in_place(make: Callable[..., nn.Module]) -> None:
-    def built() -> nn.Module:
-        return nn.Sequential(make(inplace=True), nn.Linear(2, 8), make(inplace=True), nn.Linear(8, 3))
-
-    assert_pack_alike(task, [recipe(model=Built(built), seed=k) for k in range(2)])
 
 
 @pytest.mark.parametrize(

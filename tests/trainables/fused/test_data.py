@@ -1,0 +1,136 @@
+"""Sets, metrics, losses and inputs of every kind, beside the same runs alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.trainables.fused.alike import (
+    assert_pack_alike,
+)
+from tests.trainables.fused.test_settings import Built
+from tests.trainables.loss_cases import CASES, Case
+from tests.trainables.small import recipe, task
+from trainables import (
+    EMA,
+    SWA,
+    Maximise,
+    MeanSquaredError,
+    Minimise,
+    Splits,
+    accuracy,
+)
+from trainables.task import Task
+
+
+def far(seed: int) -> Splits:
+    """Validation sets beside the first, whose numbers of samples are their own."""
+    splits = task.data(seed)
+    inputs, target = splits.test
+    return replace(splits, more={"near": (inputs / 2, target), "few": (inputs[:3], target[:3])})
+
+
+def middling(output: Tensor, target: Tensor) -> Tensor:
+    """A metric that asks for a number."""
+    return torch.tensor(float((output.argmax(1) == target).double().mean()))
+
+
+def by_numpy(output: Tensor, target: Tensor) -> Tensor:
+    """A metric that is computed by another library, and says so where it cannot be."""
+    try:
+        output.numpy()
+    except RuntimeError as error:
+        raise TypeError("no numbers") from error
+    return torch.from_numpy((output.numpy().argmax(1) == target.numpy()).astype(float))
+
+
+@pytest.mark.parametrize(
+    "metrics", [{"accuracy": accuracy}, {"accuracy": middling}, {"accuracy": accuracy, "own": by_numpy}]
+)
+@pytest.mark.parametrize("average", [None, EMA(decay=0.8), SWA(epochs=2)])
+def test_several_validation_sets_and_metrics(metrics: Any, average: Any) -> None:
+    several = Task(name="several", data=far, metrics=metrics, goal=Maximise("accuracy"))
+    assert_pack_alike(several, [recipe(average=average, seed=k, epochs=2) for k in range(2)])
+
+
+def lines(seed: int) -> Splits:
+    """Two inputs, and two numbers to be met."""
+    splits = task.data(seed)
+
+    def pair(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        inputs, target = tensors
+        return inputs, inputs.flip(1), torch.stack([inputs.sum(1), target.float()], 1)
+
+    return Splits(train=pair(splits.train), val=pair(splits.val), test=pair(splits.test))
+
+
+class TwoInputs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(2, 4), nn.Linear(2, 4)
+        self.out = nn.Linear(4, 2)
+        self.gain = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        out: Tensor = self.gain * self.out(torch.tanh(self.first(a)) * self.second(b))
+        return out
+
+
+def test_several_inputs_and_numbers_to_be_met() -> None:
+    regression = Task(name="lines", data=lines, goal=Minimise("loss"), loss=MeanSquaredError())
+    assert_pack_alike(regression, [recipe(model=Built(TwoInputs), seed=k) for k in range(3)])
+
+
+class Shaped(nn.Module):
+    """Outputs of any shape."""
+
+    def __init__(self, inputs: int, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape, self.layer = shape, nn.Linear(inputs, math.prod(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x.flatten(1)).view(len(x), *self.shape)
+        return out
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_loss(case: Case) -> None:
+    """Of outputs that are learned, with a last batch that is smaller."""
+    tensors = (case.output.flatten(1), case.target)
+    few = tuple(tensor[:3] for tensor in tensors)
+    given = Task(
+        name="case",
+        data=lambda _: Splits(train=tensors, val=few, test=few),
+        goal=Minimise("loss"),
+        loss=case.loss,
+    )
+    model = Built(lambda: Shaped(tensors[0].shape[1], tuple(case.output.shape[1:])))
+    assert_pack_alike(given, [recipe(model=model, batch_size=4, seed=k, epochs=2) for k in range(2)])
+
+
+def uneven(seed: int) -> Splits:
+    """A validation set that has more samples with some seeds than with others."""
+    splits = task.data(0)
+    return replace(splits, val=tuple(tensor[: 10 + seed] for tensor in splits.val))
+
+
+def test_validation_sets_of_other_sizes() -> None:
+    assert_pack_alike(replace(task, data=uneven), [recipe(seed=k, epochs=2) for k in range(3)])
+
+
+DOUBLE = tuple(tensor.double() if tensor.is_floating_point() else tensor for tensor in task.data(0).train)
+
+
+def strided(seed: int) -> Splits:
+    """Every other sample, or the first half: both begin at one place in memory."""
+    half = len(DOUBLE[-1]) // 2
+    return replace(task.data(0), train=tuple(tensor[: 2 * half : 2] if seed else tensor[:half] for tensor in DOUBLE))
+
+
+def test_samples_that_begin_at_one_place_are_not_taken_for_the_same() -> None:
+    assert_pack_alike(replace(task, data=strided), [recipe(seed=k, epochs=2) for k in range(2)])
