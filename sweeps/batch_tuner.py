@@ -194,10 +194,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _bytes(text: str) -> int:
     """Bytes of ``800MB`` or ``2GB``, in decimal units."""
-    matched = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", text.strip().lower())
-    if matched is None or not float(matched[1]) > 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size above zero; write 800MB or 2GB")
-    return max(1, round(float(matched[1]) * UNITS[matched[2]]))
+    matched = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b|(\d+(?:\.\d+)?)\s*([kmgt])", text.strip().lower())
+    number, unit = (matched[1] or matched[3], matched[2] or matched[4] or "") if matched is not None else ("0", "")
+    if not float(number) > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size above zero with its unit; write 800MB or 2GB")
+    return max(1, round(float(number) * UNITS[unit]))
 
 
 if __name__ == "__main__":

@@ -150,14 +150,15 @@ def sentence(found: Study) -> str:
             f"Nothing is recommended: every variant may lose more than {_gap(allowed, found)}, least of all {least.name}, which "
             f"{_loses(least, found)}; more test samples narrow the intervals."
         )
-    fastest = min(_p50(row, 1) for row in fit)
-    best = min((row for row in fit if _p50(row, 1) <= ALIKE * fastest), key=lambda row: row.size or 0)
+    fastest = min(fit, key=lambda row: _p50(row, 1))
+    best = min((row for row in fit if _p50(row, 1) <= ALIKE * _p50(fastest, 1)), key=lambda row: row.size or 0)
+    larger = "" if best is fastest else f"; {fastest.name} is as fast, and larger"
     here, torch_ = _p50(best, 1), _p50(reference, 1)
     return (
         f"{best.name} is recommended: it {_loses(best, found)} and is {_times(torch_ / here)} at batch 1 "
         f"({_milliseconds(here)} ms against {_milliseconds(torch_)} ms in torch), {_times(_p50(reference, 64) / _p50(best, 64))} "
         f"at batch 64 ({_rate(best, 64)} samples a second); "
-        f"{found.threads} thread{'s' if found.threads > 1 else ''}, {found.samples} test samples."
+        f"{found.threads} thread{'s' if found.threads > 1 else ''}, {found.samples} test samples{larger}."
     )
 
 

@@ -139,6 +139,7 @@ def test_a_file_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_size_has_its_unit(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        batch_tuner.main([str(script), "--memory", "much"])
-    assert "write 800MB or 2GB" in capsys.readouterr().err
+    for size in ("much", "1", "0MB"):
+        with pytest.raises(SystemExit, match="2"):
+            batch_tuner.main([str(script), "--memory", size])
+        assert "write 800MB or 2GB" in capsys.readouterr().err
