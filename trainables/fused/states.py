@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from trainables.checkpoints.copies import Copies
-from trainables.checkpoints.files import made, save
+from trainables.checkpoints.files import save
 from trainables.checkpoints.weights import Weights, save_weights
 from trainables.checkpoints.writer import Writer
 from trainables.keep import BEFORE, BEST, LAST
@@ -66,12 +66,11 @@ class States:
         states = self._copies.take({str(folder): run.state() for folder, run in runs.items()})
         self._writer.submit(partial(self._write, states, self._taken(set(runs))))
 
-    def ended(self, folder: Path, *, best: bool) -> None:
-        """Write a member's ``best`` weights, or let them go."""
-        weights = self._taken({folder})
-        self._best.pop(folder, None)
-        if best:
+    def ended(self, folder: Path) -> None:
+        """Write a member's best weights, where it has any that are not written."""
+        if weights := self._taken({folder}):
             self._writer.submit(partial(_write_best, weights))
+        self._best.pop(folder, None)
 
     def _taken(self, folders: set[Path]) -> dict[Path, Weights]:
         """The best weights of these members that are not on disk yet."""
@@ -92,8 +91,7 @@ class States:
 
 def _write_best(best: Mapping[Path, Weights]) -> None:
     for folder, weights in best.items():
-        made(folder)
-        save_weights(folder / BEST, weights)
+        _unless_removed(folder, partial(save_weights, folder / BEST, weights))
 
 
 def _unless_removed(folder: Path, write: Callable[[], object]) -> None:

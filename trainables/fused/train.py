@@ -69,8 +69,8 @@ def train_together(
     """Train runs of one structure to their ends, or until ``report`` stops them; what has ended is ``ended`` at once.
 
     ``runs`` are the members' own, as ``Member.run`` gives them, by the members' names. Runs that leave make room: those that are
-    left are trained on as a smaller pack. ``program`` is one that earlier packs have left: what it
-    has recorded need not be recorded again; it must fit (``program_for``). ``kept`` makes what keeps them.
+    left are trained on as a smaller pack. ``program`` is one that earlier packs have left: where it fits, what it has recorded need
+    not be recorded again. ``kept`` makes what keeps them.
     """
     left = dict(runs)
     for name, run in runs.items():
@@ -91,7 +91,7 @@ def train_together(
         while left:
             pack = Pack(list(left.values()), program, meter)
             for name, ending in _until_one_ends(task, pack, left, members, states, report).items():
-                states.ended(members[name].folder, best=members[name].best)
+                states.ended(members[name].folder)
                 ended(name, _trained(left.pop(name), *ending))
 
 
@@ -115,7 +115,7 @@ def _until_one_ends(
     while True:
         epochs = dict(zip(runs, pack.epoch(), strict=True))
         for name, epoch in epochs.items():
-            if epoch.improved:
+            if epoch.improved and members[name].best:
                 states.improved(members[name].folder, epoch.run)
         stopped = report({name: run.history for name, run in runs.items()})
         endings = {name: _ending(task, epoch, name in stopped) for name, epoch in epochs.items()}

@@ -94,6 +94,17 @@ def test_members_end_as_they_do_alone(tmp_path: Path) -> None:
                 torch.testing.assert_close(mine.module[key], value, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
 
 
+def test_best_weights_are_kept_where_they_are_wanted(tmp_path: Path) -> None:
+    splits = task.load(0)
+    members = {
+        name: Member(name=name, recipe=recipes()[name], folder=tmp_path / name, splits=splits, best=name == "1")
+        for name in "12"
+    }
+    runs = {name: member.run(task, torch.device("cpu")) for name, member in members.items()}
+    train_together(task, runs, members, report=lambda _: (), ended=lambda *_: None)
+    assert [path.parent.name for path in tmp_path.rglob(BEST)] == ["1"]
+
+
 def test_costs_are_shared_out_and_seconds_are_nobody_s(tmp_path: Path) -> None:
     rows = together(tmp_path)["2"].history
     assert [row["shared"] for row in rows] == [5, 4, 4, 3]  # one diverges at once, one stops early

@@ -113,7 +113,7 @@ def column(values: Sequence[float], like: Tensor) -> Tensor:
 
 
 def alike(groups: Sequence[Group], names: Sequence[str]) -> Iterator[tuple[Group, list[int]]]:
-    """Members whose settings and learning rate in this step are the same, together: one of their groups, and their numbers."""
+    """Members whose settings under these names are the same, together: one of their groups, and their numbers."""
     found: dict[tuple[Any, ...], list[int]] = {}
     for member, group in enumerate(groups):
         found.setdefault(tuple([_comparable(group[name]) for name in names]), []).append(member)
