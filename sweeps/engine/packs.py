@@ -13,7 +13,6 @@ from sweeps.engine.machine import hardware
 from sweeps.engine.trial import Message, Runner, failure, own_rows
 
 if TYPE_CHECKING:
-    from trainables import Splits
     from trainables.fused.program import Program
     from trainables.run import Run
     from trainables.train import Trained
@@ -31,7 +30,6 @@ class PackRunner:
     """
 
     runner: Runner
-    splits: dict[int, Splits] = field(default_factory=dict)
     programs: dict[str, Program] = field(default_factory=dict)
 
     def __call__(self, jobs: Sequence[Job], tell: TellAll) -> None:
@@ -42,7 +40,7 @@ class PackRunner:
         from trainables.slate import clean
 
         clean(self.runner.threads, "pack", *(job.id for job in jobs))
-        self.splits = {seed: splits for seed, splits in self.splits.items() if seed in {j.seeds.split for j in jobs}}
+        drawn = {job.seeds.split for job in jobs}  # members that draw the same have the same
         if len(jobs) == 1:
             self._alone(jobs[0], tell, None)
             return
@@ -53,7 +51,7 @@ class PackRunner:
                     name=job.id,
                     recipe=self.runner.sweep.resolved(job.point, job.seeds),
                     folder=self.runner.folder / job.id,
-                    splits=self._splits(job),
+                    splits=self.runner.data(job.seeds.split, beside=drawn),
                     best=job.stage is Stage.FINAL,
                 )
                 run = member.run(self.runner.sweep.task, self.runner.device())
@@ -132,16 +130,6 @@ class PackRunner:
             "reason": reason,
             "error": trace,
         }
-
-    def _splits(self, job: Job) -> Splits:
-        """The data of a job's seed; members that draw the same have the same."""
-        seed = job.seeds.split
-        if seed not in self.splits:
-            from trainables.slate import clean
-
-            clean(self.runner.threads, "data", seed)
-            self.splits[seed] = self.runner.sweep.task.load(seed)
-        return self.splits[seed]
 
 
 @dataclass(slots=True)

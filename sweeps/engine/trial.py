@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import platform
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ from analysis.records import Status
 from sweeps.engine.job import Job
 from sweeps.engine.machine import hardware
 from trainables.errors import ConflictError
-from trainables.seeds import Seeds
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +53,7 @@ class Runner:
     sweep: Sweep
     folder: Path
     threads: int
-    splits: tuple[int, Splits] | None = None
+    splits: dict[int, Splits] = field(default_factory=dict)
 
     def __call__(self, job: Job, tell: Tell) -> None:
         """Run to the end; everything, also the reason of a failure, goes through ``tell``; no Exception leaves."""
@@ -86,8 +85,7 @@ class Runner:
             return tell({"rows": fresh, "node": node}) if fresh else False
 
         try:
-            clean(self.threads, "data", job.seeds.split)
-            splits = self._splits(job.seeds)
+            splits = self.data(job.seeds.split)
             clean(self.threads, "trial", job.id)
             with Pulse(self.folder / job.id) as pulse:
                 trained = train(
@@ -141,10 +139,15 @@ class Runner:
         gpus = self.sweep.resources.gpus
         return gpus is not None and 0 < gpus < 1
 
-    def _splits(self, seeds: Seeds) -> Splits:
-        if self.splits is None or self.splits[0] != seeds.split:
-            self.splits = (seeds.split, self.sweep.task.load(seeds.split))
-        return self.splits[1]
+    def data(self, seed: int, *, beside: Collection[int] = ()) -> Splits:
+        """The data that a seed draws; of those before, what the seeds ``beside`` it have drawn is kept."""
+        from trainables.slate import clean
+
+        self.splits = {drawn: splits for drawn, splits in self.splits.items() if drawn in {seed, *beside}}
+        if seed not in self.splits:
+            clean(self.threads, "data", seed)
+            self.splits[seed] = self.sweep.task.load(seed)
+        return self.splits[seed]
 
     def device(self) -> torch.device:
         """Where trials of one worker are trained."""
