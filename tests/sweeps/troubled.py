@@ -76,5 +76,6 @@ def slow_to_end(epochs: Iterator[Epoch]) -> Iterator[Epoch]:
     os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = "1"
     try:
         yield from epochs
-    finally:
-        time.sleep(2.5)
+    except GeneratorExit:  # it was cut; one that reaches its end is in nobody's way
+        time.sleep(10)  # so long that even a busy driver hands its actor over meanwhile
+        raise
