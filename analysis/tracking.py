@@ -25,7 +25,8 @@ from analysis.verdict import Verdict
 __all__ = ["Links", "Tracker", "TrackingError", "check"]
 
 _RETRY_AFTER = 30.0  # seconds of peace after an error
-_LAST_WORDS = 60.0  # seconds that closing may take
+_LAST_WORDS = 60.0  # seconds that closing may take, and that an answer is waited for while nothing is written
+_NEWS = 5.0  # seconds from one word on how far it is to the next
 # MLflow's own are 7 retries of 120 s: minutes for each request to a server that has gone.
 _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -50,8 +51,9 @@ class Tracker:
     end; what is missing then is named, and ``sync`` of the next run writes it. ``question.raw["created"]`` tells this sweep from
     another of the same name in the same store, so it must stay the same when a sweep is resumed. A trial gets its run when it has
     lasted ``linger`` seconds or has ended; its epochs are written every ``pace`` seconds, and what it notes within them where
-    ``folder``, the sweep's, is named. MLflow is imported on the thread when the first run is due. Raises TrackingError when the URI
-    cannot be used at all (``check`` says more).
+    ``folder``, the sweep's, is named. Trials may end sooner than MLflow takes them in: who waits for the rest is told through
+    ``say`` how much there is. MLflow is imported on the thread when the first run is due. Raises TrackingError when the URI cannot
+    be used at all (``check`` says more).
     """
 
     def __init__(
@@ -60,12 +62,13 @@ class Tracker:
         uri: str,
         question: Question,
         warn: Callable[[str], None] | None = None,
+        say: Callable[[str], None] | None = None,
         linger: float = 10.0,
         pace: float = 4.0,
         folder: Path | None = None,
     ) -> None:
         self._place = Place.of(uri)
-        self._warn = warn or _to_stderr
+        self._warn, self._say = warn or _to_stderr, say
         self._pace = pace
         self._writer = Writer(place=self._place, question=question, linger=linger, pace=pace, folder=folder)
         self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
@@ -127,10 +130,16 @@ class Tracker:
     def _ask(self, event: Event) -> Links:
         reply: Future[Links] = Future()
         self._tell(event, reply)
-        try:
-            return reply.result(None if self._closed else _LAST_WORDS)
-        except TimeoutError:
-            return links(self._place, experiment=None, sweep_run=None, compared=(), view=None)
+        owed, quiet = self._writer.owed, 0.0
+        while quiet < _LAST_WORDS:
+            try:
+                return reply.result(_NEWS)
+            except TimeoutError:
+                before, owed = owed, self._writer.owed
+                quiet = quiet + _NEWS if owed == before else 0.0
+                if self._say is not None and owed:
+                    self._say(f"MLflow is given {owed:,} more trial{'s' if owed > 1 else ''} …")
+        return links(self._place, experiment=None, sweep_run=None, compared=(), view=None)
 
     def _tell(self, event: Event, reply: Future[Links] | None = None) -> None:
         if self._closed:

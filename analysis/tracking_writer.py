@@ -134,9 +134,14 @@ class Writer:
         if self._closing:
             yield partial(self._end_all, store)
 
+    @property
+    def owed(self) -> int:
+        """Trials that have ended and are not written yet; may be asked from any thread."""
+        return len(self._owed) + len(self._told)
+
     def lacking(self) -> str:
         """In words what is still due; empty when all is written."""
-        owed = len(self._owed) + len(self._told)
+        owed = self.owed
         parts = [f"{owed} trial{'s' if owed > 1 else ''}"] if owed else []
         if self._answer is not None:
             parts.append("the answer")

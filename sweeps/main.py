@@ -171,7 +171,7 @@ def _race(sweep: Sweep, folder: Path, uri: str, launched: _Launched) -> int:
         | {"command": _command(), "tracking": stored.get("tracking"), "created": stored.get("created") or time.time()}
         | {name: stored[name] for name in kept if name in stored},
     )
-    tracker = Tracker(uri=uri, question=read_question(folder), folder=folder)
+    tracker = Tracker(uri=uri, question=read_question(folder), say=_say, folder=folder)
     try:
         tracker.sync(known)
         if not launched.done:
