@@ -403,9 +403,9 @@ def test_a_store_that_cannot_be_written_costs_nothing_and_is_made_up_for(sweep: 
 def test_who_asks_waits_as_long_as_trials_are_written_and_hears_how_many_are_left(
     sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analysis.tracking._LAST_WORDS", 0.1)  # less than writing them takes
+    monkeypatch.setattr("analysis.tracking._LAST_WORDS", 1.0)  # less than writing them takes
     monkeypatch.setattr("analysis.tracking._NEWS", 0.05)
-    records = [replace(OTHER, id=f"{number:012x}", number=number) for number in range(100)]
+    records = [replace(OTHER, id=f"{number:012x}", number=number) for number in range(150)]
     news: list[str] = []
     tracker = Tracker(uri=sweep.uri, question=sweep.question, warn=sweep.said.append, say=news.append)
     try:
@@ -416,12 +416,12 @@ def test_who_asks_waits_as_long_as_trials_are_written_and_hears_how_many_are_lef
         assert tracker.links().url is not None
     finally:
         tracker.close()
-    assert len(sweep.runs()) == 100
+    assert len(sweep.runs()) == 150
     assert not sweep.said
     left = [int(line.split()[3]) for line in news]
     assert all(line.startswith("MLflow is given ") for line in news)
     assert left == sorted(left, reverse=True)
-    assert len({*left}) > 2  # so it was waited for longer than its last words would be
+    assert len({*left}) > 20  # so it was waited for longer than its last words would be
 
 
 def test_closing_a_tracker_that_had_nothing_to_write_touches_nothing(tmp_path: Path) -> None:
