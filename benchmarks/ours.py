@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from sweeps.engine.race import Follower
 
 
+KEPT_EPOCHS = 20
+"""Of trials that hardly train."""
+
+
 def lane(trials: int, marks: Path, scratch: Path, *, name: str, workers: int = 1) -> None:
     """A search of ``trials - 1`` heats over the learning rate, and one final, one trial at a time."""
     from sweeps import TPE
@@ -50,6 +54,19 @@ def empty(trials: int, marks: Path, scratch: Path, *, tracked: bool) -> None:
     task = replace(sweep.task, name="four", data=four, samples=4)
     recipe = replace(sweep.recipe, model=MLP(widths=(2,)), batch_size=4, epochs=1)
     raced(replace(sweep, task=task, recipe=recipe), marks, scratch, trials=trials, tracked=tracked)
+
+
+def kept(trials: int, marks: Path, scratch: Path, *, tracked: bool) -> None:
+    """Packs of trials that hardly train but have twenty epochs to tell of, so that what is left is what writes them down."""
+    from dataclasses import replace
+
+    from sweeps import Random
+    from trainables.models import MLP
+
+    sweep = _sweep(search=Random(trials=trials - 1), lane="fused", workers=1)
+    task = replace(sweep.task, name="four", data=four, samples=4)
+    recipe = replace(sweep.recipe, model=MLP(widths=(2,)), batch_size=4, epochs=KEPT_EPOCHS)
+    raced(replace(sweep, task=task, recipe=recipe, timed=0), marks, scratch, trials=trials, tracked=tracked)
 
 
 def four(seed: int) -> Any:

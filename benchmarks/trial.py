@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,8 +39,10 @@ class Outcome:
 
 
 def marked(marks: Path, outcome: Outcome) -> None:
-    """Say that a trial has ended: a line with the moment, this process's CPU-seconds and the outcome."""
-    line = {"monotonic": time.monotonic(), "process_cpu": time.process_time(), "outcome": asdict(outcome)}
+    """Say that a trial has ended: a line with the moment, this process's CPU-seconds and bytes in memory, and the outcome."""
+    held = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    used = {"process_cpu": time.process_time(), "process_rss": held}
+    line = {"monotonic": time.monotonic(), **used, "outcome": asdict(outcome)}
     with marks.open("a") as file:
         file.write(json.dumps(line) + "\n")
 

@@ -96,8 +96,14 @@ UNTRACKED = Variant(
     ordered=False,
 )
 
+KEPT = (
+    Variant(name="kept", says="many epochs of empty trials", trials=2000, run=partial(ours.kept, tracked=True)),
+    Variant(name="kept_untracked", says="the same without MLflow", trials=2000, run=partial(ours.kept, tracked=False)),
+)
+"""What ``benchmarks.keeping_up`` runs."""
+
 
 if __name__ == "__main__":
     name, trials, marks, scratch = sys.argv[1:]
-    (chosen,) = (variant for variant in (*VARIANTS, DRIVER, UNTRACKED) if variant.name == name)
+    (chosen,) = (variant for variant in (*VARIANTS, DRIVER, UNTRACKED, *KEPT) if variant.name == name)
     chosen.run(int(trials), Path(marks), Path(scratch))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps import options as command_line
 from sweeps import plan, remarks, winner_file
-from sweeps.engine import cluster, nodes, question, rehearsal
+from sweeps.engine import cluster, nodes, pack_worth, question, rehearsal
 from sweeps.engine.drive import cut_short, drive, finished
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.lanes import solo
@@ -87,6 +87,7 @@ def _answer(sweep: Sweep, options: command_line.Options) -> int:
         _say("Trying a first step of each model …")
         check(uri)
         rehearsal.rehearse(sweep)
+        sweep = pack_worth.laned(sweep, at_once=place.at_once, say=_say) if place is not None else sweep
         with question.held(folder), _launched(sweep, folder, fresh=options.fresh) as launched:
             if not options.fresh or question.untouched(folder):
                 return _race(sweep, folder, uri, launched)

@@ -96,7 +96,7 @@ def _run(lane: str, race: Race, runner: Runner, concurrency: int, folder: Path) 
             from sweeps.engine.lanes import fused
             from sweeps.engine.pack_sizes import pack_sizes
 
-            sizes = pack_sizes(runner.sweep)
+            sizes = pack_sizes(runner.sweep, at_once=concurrency)
             fused.run(race, runner, resources=resources, concurrency=concurrency, scratch=scratch, sizes=sizes)
         elif lane == "crew":
             from sweeps.engine.lanes import crew

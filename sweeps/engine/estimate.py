@@ -46,8 +46,7 @@ def estimate(sweep: Sweep, known: Iterable[TrialRecord], *, concurrency: int) ->
 
     Loads the data only when the task does not say how many training samples it has.
     """
-    records = list(known)
-    samples = sweep.task.samples or count(load(sweep).train)
+    records, samples = list(known), samples_of(sweep)
     measured = _step_seconds(records)
     typical = median(measured.values()) if measured else STEP_SECONDS
     lane = lane_of(sweep)
@@ -55,10 +54,8 @@ def estimate(sweep: Sweep, known: Iterable[TrialRecord], *, concurrency: int) ->
     total = 0.0
     for level in sweep.levels():
         heats, finals = _left(sweep, level, records)
-        step, steps = measured.get(key(level), typical), _steps(sweep, level, samples)
-        full = TRIAL_SECONDS[lane] + steps * step
-        heat = TRIAL_SECONDS[lane] + steps * step * heat_epochs(sweep, level) / sweep.recipe.epochs
-        total += finals * full + heats * heat * (HEAT_SHARE if sweep.early_stop is not None else 1.0)
+        training = steps(sweep, level, samples) * measured.get(key(level), typical)
+        total += (heats + finals) * TRIAL_SECONDS[lane] + training * (finals + heats * heat_share(sweep, level))
     return Estimate(seconds=start + total / concurrency, measured=bool(measured))
 
 
@@ -76,8 +73,19 @@ def _left(sweep: Sweep, level: Mapping[str, Scalar], records: Iterable[TrialReco
     return max(0, sweep.heats(level) - settled.count(Stage.HEAT)), max(0, sweep.seeds - settled.count(Stage.FINAL))
 
 
-def _steps(sweep: Sweep, level: Mapping[str, Scalar], samples: int) -> int:
+def samples_of(sweep: Sweep) -> int:
+    """Training samples, as the task says; loads the data where it does not."""
+    return sweep.task.samples or count(load(sweep).train)
+
+
+def steps(sweep: Sweep, level: Mapping[str, Scalar], samples: int) -> int:
+    """Steps of a trial that is not stopped."""
     return Plan.of(sweep.corner(level, 0), samples, sweep.workers(level)).steps
+
+
+def heat_share(sweep: Sweep, level: Mapping[str, Scalar]) -> float:
+    """The share of these steps that a heat takes, in the mean."""
+    return heat_epochs(sweep, level) / sweep.recipe.epochs * (HEAT_SHARE if sweep.early_stop is not None else 1.0)
 
 
 def _step_seconds(records: Iterable[TrialRecord]) -> dict[str, float]:

@@ -4,36 +4,46 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from sweeps.engine.pools import Pools
 from sweeps.engine.rehearsal import load
 from trainables.fused.structure import structure, unfit
 
 if TYPE_CHECKING:
     from sweeps.engine.spec import Sweep
+    from trainables.fused.probe import Choice
 
 
-def pack_sizes(sweep: Sweep) -> dict[str, int]:
-    """The sizes by structure, 1 where trials are best trained alone; tried here, once on a machine, in a few seconds.
+def pack_sizes(sweep: Sweep, *, at_once: int) -> dict[str, int]:
+    """The sizes by structure, 1 where trials are best trained alone; ``at_once`` packs are trained side by side."""
+    return {alike: choice.size for alike, choice in choices(sweep, at_once=at_once).items()}
+
+
+def choices(sweep: Sweep, *, at_once: int) -> dict[str, Choice]:
+    """What was chosen, by structure; tried here, once on a machine, in a few seconds, up to the size that there are trials for.
 
     Nothing is tried where trials take a GPU, which this process may not have, nor where a try fails: what is wrong with a trial is
     told by the trial.
     """
     import torch
 
-    from trainables.fused.probe import chosen
+    from trainables.fused.probe import SIZES, chosen
 
     if sweep.resources.gpus != 0 and torch.cuda.is_available():
         return {}
-    found: dict[str, int] = {}
-    splits, threads = load(sweep), torch.get_num_threads()
+    found: dict[str, Choice] = {}
+    splits, threads, pools = load(sweep), torch.get_num_threads(), Pools.of(sweep)
     torch.set_num_threads(sweep.resources.cpus)
     try:
         for recipe in (sweep.corner(level, end) for level in sweep.levels() for end in range(sweep.ends)):
             alike = structure(sweep.task, recipe)
             if alike not in found and next(unfit(recipe), None) is None:
-                choice = chosen(sweep.task, replace(recipe, seed=sweep.heat_seeds()), splits, torch.device("cpu"))
-                found[alike] = choice.size
+                seeded = replace(recipe, seed=sweep.heat_seeds())
+                most = pools.members(alike, at_once)
+                sizes = [size for before, size in pairwise((0, *SIZES)) if before < most]
+                found[alike] = chosen(sweep.task, seeded, splits, torch.device("cpu"), sizes)
     except Exception:
         logging.getLogger(__name__).debug("no size was chosen", exc_info=True)
     finally:

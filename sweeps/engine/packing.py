@@ -15,6 +15,7 @@ from trainables.fused.structure import structure, unfit
 if TYPE_CHECKING:
     from sweeps.engine.race import Race
     from sweeps.engine.spec import Sweep
+    from trainables.describe import Scalar
 
 SIZE = 32
 """Members of a pack of which nothing has been measured."""
@@ -71,12 +72,17 @@ class Packer:
         return (job.stage, alike) if self._sizes.get(alike, SIZE) > 1 else None
 
     def _most(self, job: Job, alike: str) -> int:
-        """Members of a pack: fewer for heats of a search that learns, which must hear of some before it asks for others."""
-        sweep, size = self._race.sweep, self._sizes.get(alike, SIZE)
-        search = sweep.search_of(job.level)
-        if job.stage is not Stage.HEAT or search is None or isinstance(search, PBT) or not search.learns:
-            return size
-        return min(size, max(LEAST, sweep.heats(job.level) // LEARNING_SHARE))
+        """Members of a pack."""
+        size = self._sizes.get(alike, SIZE)
+        return size if job.stage is not Stage.HEAT else min(size, heats_at_once(self._race.sweep, job.level))
+
+
+def heats_at_once(sweep: Sweep, level: Mapping[str, Scalar]) -> int:
+    """Heats of a level that may share a pack: some for a search that learns, which must hear of them before it asks for others."""
+    search, heats = sweep.search_of(level), sweep.heats(level)
+    if isinstance(search, PBT):
+        return 1
+    return max(LEAST, heats // LEARNING_SHARE) if search is not None and search.learns else heats * len(sweep.levels())
 
 
 def parted(jobs: Sequence[Job], most: int, lanes: int) -> list[list[Job]]:

@@ -40,7 +40,7 @@ STEPS, TURNS = 20, 3
 RECORDED_FROM = 2
 """The step from which a pack plays back what it recorded: here it would not come to it by itself."""
 
-SECONDS = 3.0
+SECONDS = 1.0
 """About as long as one size may take; where steps are long a turn has fewer of them."""
 
 GAIN = 1.1

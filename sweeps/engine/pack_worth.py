@@ -1,0 +1,82 @@
+"""Whether packs are worth it: what a sweep's trials cost in packs, beside all of them alone."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sweeps.engine.lanes import solo
+from sweeps.engine.pack_sizes import choices
+from sweeps.engine.packing import LEAST, why_alone
+from sweeps.engine.pools import Pools
+
+if TYPE_CHECKING:
+    from sweeps.engine.spec import Sweep
+    from trainables.fused.probe import Choice
+
+FEW = 8
+"""A pack that could not have so many members is not hoped for: packs of a few gain little, and trying takes seconds."""
+
+SHARE = 0.4
+"""Nor is anything tried where less than this share of the work could go into larger ones."""
+
+WORTH = 1.3
+"""How many times the work must go into that of packs. Members of a pack have no seconds of their own, which is a price too."""
+
+Tried = Callable[[], Mapping[str, "Choice"]]
+"""Tries packs of each structure, which takes seconds."""
+
+
+def laned(sweep: Sweep, *, at_once: int, say: Callable[[str], None]) -> Sweep:
+    """The sweep in lane ``fused`` where it leaves the lane open and a try shows that packs are worth it; else as it is.
+
+    Not where a trial has several workers, nor where it may take a GPU, which this process may not have.
+    """
+    without_gpu = sweep.resources.gpus == 0 or ("RAY_ADDRESS" not in os.environ and not solo.alone().holds.get("GPU"))
+    if sweep.lane != "auto" or sweep.most_workers > 1 or not without_gpu:
+        return sweep
+
+    def tried() -> Mapping[str, Choice]:
+        say("Trying packs of trials …")
+        return choices(sweep, at_once=at_once)
+
+    gain = worth(sweep, tried, at_once=at_once)
+    if gain is None:
+        return sweep
+    taken = gain >= WORTH
+    what = "so they are, as with --lane fused" if taken else "which is not worth it: each is trained alone"
+    say(f"  trained together, all trials take about {1 / gain:.0%} of the time that they take one by one; {what}")
+    return replace(sweep, lane="fused") if taken else sweep
+
+
+def worth(sweep: Sweep, tried: Tried, *, at_once: int) -> float | None:
+    """How many times the sweep's steps go into what they cost in packs; None where it is not tried since too few could gain.
+
+    ``at_once`` packs are trained side by side, so that each gets its share of the trials.
+    """
+    if why_alone(sweep):
+        return None
+    pools = Pools.of(sweep)
+    hoped = sum(pool.steps for pool in pools.shared.values() if pool.members(at_once) >= FEW)
+    if hoped < SHARE * pools.steps:
+        return None
+    choices, packed = tried(), pools.alone
+    for (_, alike), pool in pools.shared.items():
+        packed += pool.steps / (gained(choices[alike], pool.members(at_once)) if alike in choices else 1.0)
+    return pools.steps / packed
+
+
+def gained(choice: Choice, members: int) -> float:
+    """The gain of packs of so many: between two sizes that were tried by the logarithm, never of more than were chosen."""
+    members = min(members, choice.size)
+    if members < LEAST:
+        return 1.0
+    sizes = sorted(choice.gains)
+    return float(
+        np.interp(math.log(members), [math.log(size) for size in sizes], [choice.gains[size] for size in sizes])
+    )

@@ -1,0 +1,128 @@
+"""When lane ``auto`` takes packs: planted gains, and a try that is a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.records import Stage
+from sweeps import ASHA, TPE, Random, Resources, Sweep, each, log_uniform
+from sweeps.engine.estimate import HEAT_SHARE
+from sweeps.engine.pack_sizes import choices
+from sweeps.engine.pack_worth import gained, laned, worth
+from sweeps.engine.pools import Pools
+from tests.sweeps.small import small
+from trainables import SGD, Recipe
+from trainables.fused.probe import Choice
+from trainables.fused.structure import structure
+from trainables.models import MLP
+
+GAINS = {4: 2.0, 16: 4.0, 64: 8.0}
+
+
+PARTS = Recipe(model=MLP(widths=(8,)), batch_size=16, micro_batch=4, optimizer=SGD(lr=0.1), epochs=9)
+"""What packs cannot do."""
+
+
+def many(**changes: Any) -> Sweep:
+    """One structure, 64 heats drawn at random and 40 finals, 9 epochs each."""
+    recipe = Recipe(model=MLP(widths=(8,)), batch_size=16, optimizer=SGD(lr=log_uniform(1e-3, 1.0)), epochs=9)
+    return small(**{"recipe": recipe, "search": Random(trials=64), "early_stop": None, "seeds": 40, **changes})
+
+
+def planted(sweep: Sweep, size: int = 64, gains: Mapping[int, float] = GAINS) -> dict[str, Choice]:
+    shapes = {structure(sweep.task, sweep.corner(level, end)) for level in sweep.levels() for end in range(sweep.ends)}
+    return {shape: Choice(size=size, gains=gains) for shape in shapes}
+
+
+def worth_of(sweep: Sweep, *, at_once: int = 1, size: int = 64, gains: Mapping[int, float] = GAINS) -> float | None:
+    return worth(sweep, lambda: planted(sweep, size, gains), at_once=at_once)
+
+
+def test_pools_hold_every_step_once() -> None:
+    recipe = Recipe(model=MLP(widths=(8,)), batch_size=each(8, 32), optimizer=SGD(lr=log_uniform(1e-3, 1.0)), epochs=9)
+    pools = Pools.of(small(recipe=recipe))
+    epochs = {8: 8, 32: 2}  # steps of 61 samples
+    # Five heats a level that learn and are stopped early, and six finals, all of them timed.
+    assert pools.alone == sum(6 * 9 * steps for steps in epochs.values())
+    assert pools.steps - pools.alone == pytest.approx(sum(5 * 9 * HEAT_SHARE * steps for steps in epochs.values()))
+    assert {stage for stage, _ in pools.shared} == {Stage.HEAT, Stage.FINAL}
+    assert max(pool.members(1) for pool in pools.shared.values()) == 4
+
+
+def test_heats_of_several_levels_share_a_pool_where_nothing_learns_from_them() -> None:
+    sweep = many(early_stop=ASHA(grace=2, factor=3))
+    [(shape, heats)] = [(shape, pool) for shape, pool in Pools.of(sweep).shared.items() if shape[0] is Stage.HEAT]
+    assert heats.trials == 64
+    assert (heats.members(1), heats.members(2), heats.members(4)) == (64, 32, 16)
+    assert Pools.of(sweep).members(shape[1], 4) == 16
+    learning = many(search=TPE(trials=64))
+    assert {pool.members(1) for (stage, _), pool in Pools.of(learning).shared.items() if stage is Stage.HEAT} == {16}
+
+
+def test_the_worth_is_that_of_what_goes_into_packs() -> None:
+    # 64 heats in one pack of 64, 8 finals alone, 32 in a pack.
+    found = worth_of(many(), gains={4: 2.0, 32: 4.0, 64: 8.0})
+    assert found == pytest.approx((64 + 8 + 32) / (64 / 8 + 8 + 32 / 4))
+    # Where two packs are trained side by side, each has half of them.
+    found = worth_of(many(), at_once=2, gains={4: 2.0, 16: 3.0, 32: 4.0, 64: 8.0})
+    assert found == pytest.approx((64 + 8 + 32) / (64 / 4 + 8 + 32 / 3))
+    assert worth_of(many(timed=0), gains={4: 1.0, 32: 1.0, 64: 1.0}) == pytest.approx(1.0)
+
+
+def test_what_was_not_chosen_gains_nothing() -> None:
+    assert worth_of(many(), size=1) == pytest.approx(1.0)
+    assert worth(many(), dict, at_once=1) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("members", "gain"), [(1, 1.0), (3, 1.0), (4, 2.0), (8, 3.0), (16, 4.0), (32, 4.0), (64, 4.0)])
+def test_gains_lie_between_those_that_were_tried_and_end_at_the_size_that_was_chosen(members: int, gain: float) -> None:
+    assert gained(Choice(size=16, gains=GAINS), members) == pytest.approx(gain)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seeds": 8, "search": TPE(trials=16)},
+        {"seeds": 4, "search": None},
+        {"log_every": 5},
+        {"recipe": PARTS},
+    ],
+    ids=["too few finals", "fewer than are timed", "log_every", "micro_batch"],
+)
+def test_what_cannot_gain_is_not_tried(changes: dict[str, Any]) -> None:
+    def tried() -> Mapping[str, Choice]:
+        raise AssertionError("tried")
+
+    assert worth(many(**changes), tried, at_once=1) is None
+
+
+def test_a_real_try_puts_many_small_trials_into_packs_and_leaves_alone_what_names_its_lane(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    said: list[str] = []
+    sweep = many(timed=0, resources=Resources(gpus=0))
+    taken = laned(sweep, at_once=2, say=said.append)
+    assert taken.lane == "fused"
+    assert said[0] == "Trying packs of trials …"
+    assert "so they are, as with --lane fused" in said[1]
+    assert {choice.size for choice in choices(sweep, at_once=2).values()} <= {
+        16,
+        32,
+    }  # no more than there are trials for
+    for other in (many(lane="solo"), many(resources=Resources(workers=2)), small()):
+        assert laned(other, at_once=2, say=said.append) is other
+    assert len(said) == 2
+
+
+def test_a_try_that_shows_no_gain_leaves_trials_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    sweep = many(resources=Resources(gpus=0))
+    monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda sweep, **_: planted(sweep, gains={4: 1.1, 64: 1.2}))
+    assert laned(sweep, at_once=2, say=said.append) is sweep
+    assert "each is trained alone" in said[1]
