@@ -35,16 +35,19 @@ Tried = Callable[[], Mapping[str, "Choice"]]
 def laned(sweep: Sweep, *, at_once: int, say: Callable[[str], None]) -> Sweep:
     """The sweep in lane ``fused`` where it leaves the lane open and a try shows that packs are worth it; else as it is.
 
-    Not where a trial has several workers, nor where it may take a GPU, which this process may not have.
+    Not where a trial has several workers, nor where it may take a GPU, which this process may not have. Where the lane is named the
+    sizes are tried all the same, so that it is said what takes so long; they are kept for when the trials begin.
     """
-    without_gpu = sweep.resources.gpus == 0 or ("RAY_ADDRESS" not in os.environ and not solo.alone().holds.get("GPU"))
-    if sweep.lane != "auto" or sweep.most_workers > 1 or not without_gpu:
-        return sweep
 
     def tried() -> Mapping[str, Choice]:
         say("Trying packs of trials …")
         return choices(sweep, at_once=at_once)
 
+    if sweep.lane == "fused" and not why_alone(sweep):
+        tried()
+    without_gpu = sweep.resources.gpus == 0 or ("RAY_ADDRESS" not in os.environ and not solo.alone().holds.get("GPU"))
+    if sweep.lane != "auto" or sweep.most_workers > 1 or not without_gpu:
+        return sweep
     gain = worth(sweep, tried, at_once=at_once)
     if gain is None:
         return sweep

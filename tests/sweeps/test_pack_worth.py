@@ -118,6 +118,8 @@ def test_a_real_try_puts_many_small_trials_into_packs_and_leaves_alone_what_name
     for other in (many(lane="solo"), many(resources=Resources(workers=2)), small()):
         assert laned(other, at_once=2, say=said.append) is other
     assert len(said) == 2
+    assert laned(taken, at_once=2, say=said.append) is taken
+    assert said[2:] == ["Trying packs of trials …"]
 
 
 def test_a_try_that_shows_no_gain_leaves_trials_alone(monkeypatch: pytest.MonkeyPatch) -> None:

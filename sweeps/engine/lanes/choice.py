@@ -18,7 +18,7 @@ MEANINGS = {
 
 
 def lane_of(sweep: Sweep) -> str:
-    """The lane that the sweep names; ``auto`` is solo for trials of one worker, until packs were tried, and crew where one has more."""
+    """The lane that the sweep names; ``auto`` is solo for one worker a trial, as long as no packs were tried, and crew for more."""
     if sweep.lane != "auto":
         return sweep.lane
     return "solo" if sweep.most_workers == 1 else "crew"
