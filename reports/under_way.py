@@ -13,8 +13,11 @@ from reports.curves import number
 
 
 def with_live_epochs(folder: Path, records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The records, those that are running with the epochs that ``live.jsonl`` tells of them; a damaged line is left out."""
-    rows: dict[str, dict[float, Mapping[str, Any]]] = {}
+    """The records, those that are running with the epochs that ``live.jsonl`` tells of them; a damaged line is left out.
+
+    Of epochs that were trained again after an interruption those hold that were told last, and none past them.
+    """
+    rows: dict[str, list[Mapping[str, Any]]] = {}
     try:
         lines = (folder / "live.jsonl").read_bytes().split(b"\n")
     except OSError:
@@ -23,14 +26,18 @@ def with_live_epochs(folder: Path, records: Sequence[TrialRecord]) -> list[Trial
         try:
             entry = json.loads(line)
             epoch = number(entry["row"].get("epoch"))
-            if epoch is not None:
-                rows.setdefault(str(entry["id"]), {})[epoch] = entry["row"]
+            if epoch is None:
+                continue
+            told = rows.setdefault(str(entry["id"]), [])
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
-    return [_filled(record, rows.get(record.id, {})) for record in records]
+        while told and told[-1]["epoch"] >= epoch:
+            told.pop()
+        told.append(entry["row"])
+    return [_filled(record, rows.get(record.id, [])) for record in records]
 
 
-def _filled(record: TrialRecord, rows: Mapping[float, Mapping[str, Any]]) -> TrialRecord:
+def _filled(record: TrialRecord, rows: Sequence[Mapping[str, Any]]) -> TrialRecord:
     if record.status is not Status.RUNNING or not rows:
         return record
-    return replace(record, history=[rows[epoch] for epoch in sorted(rows)], epochs=int(max(rows)))
+    return replace(record, history=rows, epochs=int(rows[-1]["epoch"]))

@@ -45,19 +45,26 @@ class Ledger:
 
 
 def read_live(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """The epochs of ``live.jsonl`` by trial, each once; lines that are torn are left out."""
+    """The epochs of ``live.jsonl`` by trial, each as it was told last; lines that are torn are left out.
+
+    A trial that goes on from a checkpoint tells its epochs anew: those that it had told past them go.
+    """
     try:
         lines = (folder / LIVE).read_bytes().split(b"\n")
     except FileNotFoundError:
         return {}
-    found: dict[str, dict[int, dict[str, Any]]] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     for line in lines:
         try:
             entry = json.loads(line)
-            found.setdefault(entry["id"], {})[entry["row"]["epoch"]] = entry["row"]
+            name, row, epoch = entry["id"], entry["row"], int(entry["row"]["epoch"])
         except (ValueError, KeyError, TypeError):
             continue
-    return {name: [rows[epoch] for epoch in sorted(rows)] for name, rows in found.items()}
+        rows = found.setdefault(name, [])
+        while rows and rows[-1]["epoch"] >= epoch:
+            rows.pop()
+        rows.append(row)
+    return found
 
 
 def write_live(folder: Path, rows: Mapping[str, list[dict[str, Any]]]) -> None:

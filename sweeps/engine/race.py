@@ -41,11 +41,12 @@ class Follower(Protocol):
 
 @dataclass(slots=True)
 class _Entry:
-    """A job under way."""
+    """A job under way; ``told`` is the last epoch of which anybody was told."""
 
     job: Job
     record: TrialRecord
     history: list[Mapping[str, Any]] = field(default_factory=list)
+    told: int = 0
     remarks: list[str] = field(default_factory=list)
     cut: int | None = None
     deaths: int = 0
@@ -57,8 +58,11 @@ class _Entry:
 class Race:
     """What a lane talks to: ``next`` for a job, ``told`` for each message of a trial, ``died`` for a dead process.
 
-    ``rows`` are the epochs that trials under way had told an earlier command. Epochs told twice are taken in once. ``released``
+    ``rows`` are the epochs that trials under way had told an earlier command. ``released``
     are the heats whose checkpoints nothing goes on from any more.
+
+    A trial that goes on from a checkpoint trains some epochs again. Nobody is told of them twice, nor judged by them; but the
+    history is what led to the weights that are there, so the rows told last hold, and those of epochs past them go.
     """
 
     def __init__(
@@ -154,13 +158,15 @@ class Race:
             self._end(entry, Status.FAILED, reason, reason)
 
     def _take(self, entry: _Entry, row: Mapping[str, Any], *, again: bool = False) -> None:
-        # Also of an epoch that was told before: it is trained again because something was wrong.
         if "remark" in row and row["remark"] not in entry.remarks:
             entry.remarks.append(row["remark"])
-        if entry.history and row["epoch"] <= entry.history[-1]["epoch"]:
-            return
+        while entry.history and row["epoch"] <= entry.history[-1]["epoch"]:
+            entry.history.pop()
         entry.history.append(row)
         self._ledger.live(entry.job.id, row)
+        if row["epoch"] <= entry.told:
+            return
+        entry.told = row["epoch"]
         self.programme.reported(entry.job.id, row)
         for follower in self._followers:
             follower.reported(entry.job.id, row)

@@ -249,6 +249,15 @@ def test_live_epochs_fill_only_what_is_running(tmp_path: Path) -> None:
     assert with_live_epochs(tmp_path / "none", [ended]) == [ended]
 
 
+def test_live_epochs_that_were_trained_again_are_those_told_last(tmp_path: Path) -> None:
+    running = replace(finals([0.9])[0], status=Status.RUNNING, history=(), epochs=0)
+    told = [(1, 0.1), (2, 0.2), (3, 0.3), (1, 0.1), (2, 0.25)]
+    rows = [{"epoch": epoch, "val/accuracy": value} for epoch, value in told]
+    (tmp_path / "live.jsonl").write_text("\n".join(json.dumps({"id": running.id, "row": row}) for row in rows))
+    (after,) = with_live_epochs(tmp_path, [running])
+    assert (after.epochs, [*after.history]) == (2, rows[-2:])
+
+
 def test_embedded_json_cannot_end_its_element_and_holds_no_password() -> None:
     value = {"a": "</script><!--", "b": "http://me:pw@host"}
     text = embedded(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from sweeps.engine.drive import drive, finished
 from sweeps.engine.job import Job, identity, key
 from sweeps.engine.machine import Machine
 from sweeps.engine.programme import Programme
-from sweeps.engine.race import Race
+from sweeps.engine.race import Follower, Race
 from sweeps.engine.rehearsal import rehearse
 from sweeps.engine.spec import WORKERS
 from sweeps.engine.stopping import Levels
@@ -284,10 +284,10 @@ def test_an_exception_always_is_one_failure_with_its_reason_and_is_tried_at_the_
     assert again.status is Status.COMPLETED
 
 
-def raced(sweep: Sweep, folder: Path, book: ledgers.Ledger) -> Race:
+def raced(sweep: Sweep, folder: Path, book: ledgers.Ledger, followers: Sequence[Follower] = ()) -> Race:
     programme = Programme(sweep, (), spent=lambda: 0.0, concurrency=1)
     return Race(
-        sweep, programme, book, [], known=(), rows={}, machine=Machine.here(None), lane="solo",
+        sweep, programme, book, followers, known=(), rows={}, machine=Machine.here(None), lane="solo",
         checkpoints=folder / "checkpoints",
     )  # fmt: skip
 
@@ -317,6 +317,32 @@ def test_a_trial_whose_process_dies_is_dealt_again_twice_and_then_fails(tmp_path
     assert (failed.status, failed.epochs) == (Status.FAILED, 1)
     assert "its process died 3 times" in (failed.reason or "")
     assert completed.reason == "its process died once, it went on from its checkpoint"
+
+
+def test_epochs_that_are_trained_again_replace_those_before_and_nobody_hears_of_them_twice(tmp_path: Path) -> None:
+    """Killed after epoch 4 with a checkpoint of epoch 1; what it trains then comes out otherwise, and is what it has weights of."""
+    sweep = small(
+        search=None, early_stop=None, recipe=replace(small().recipe, batch_size=8, optimizer=SGD(lr=0.3)), seeds=1
+    )
+    before = [{"epoch": epoch, "train/loss": 1.0, "val/accuracy": 0.5 + 0.1 * epoch} for epoch in range(1, 5)]
+    after = [before[0], *({**row, "val/accuracy": 0.4 + 0.05 * row["epoch"]} for row in before[1:3])]
+    diary = Diary()
+    with closing(ledgers.Ledger(tmp_path)) as book:
+        race = raced(sweep, tmp_path, book, [diary])
+        job = race.next()
+        assert job is not None
+        for row in before:
+            race.told(job.id, {"rows": [row]})
+        race.died(job.id)
+        assert race.next() == job
+        race.told(job.id, {"rows": after})
+        assert ledgers.read_live(tmp_path) == {job.id: after}
+        race.told(job.id, {"rows": [], "status": "completed", "reason": None, "error": None})
+    (record,) = read_ledger(tmp_path)
+    assert [*record.history] == after
+    assert record.best_epoch == 1  # the fourth, which had been better, is no more
+    assert record.metrics["val/accuracy"] == pytest.approx(0.6)
+    assert [epoch for _, epoch in diary.rows] == [1, 2, 3, 4]
 
 
 def test_out_of_memory_has_a_status_of_its_own(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def ray_is_up() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if nothing had been measured: networks as small as these may well train faster alone on a busy machine."""
-    monkeypatch.setattr("sweeps.engine.pack_sizes.pack_sizes", lambda _: {})
+    monkeypatch.setattr("sweeps.engine.pack_sizes.pack_sizes", lambda _, **__: {})
 
 
 def raced(sweep: Sweep, folder: Path, lane: str, *, concurrency: int = 2) -> dict[str, TrialRecord]:
