@@ -1,6 +1,6 @@
 """How far runs of one recipe spread, and how much of that is whose: initialisation, data order, split.
 
-Each level's seeds draw something else, all else being as seed 0 has it; the level that draws everything is the *whole*. A
+Each level's seeds draw something else, all else being as seed 0 has it; the level that draws all that any does is the *whole*. A
 standard deviation and a ratio of variances get their intervals from one procedure: the jackknife of the logarithm (Miller,
 "Jackknifing variances", *Annals of Mathematical Statistics* 39, 1968). A seed is left out in all levels at once, so that what
 the levels have in common on it (seed 3 draws the same initialisation for two of them) is used. Unlike the interval by
@@ -172,7 +172,7 @@ def _group(levels: Sequence[Finals], seeds: Sequence[int], alpha: float) -> Spre
         sources=sorted(sources, key=lambda source: -(source.sd or 0.0)),
         together=together[0],
         together_interval=together[1],
-        errors=_errors(whole),
+        errors=_errors(whole) if whole is not None and complete(whole) else [],
         scores={level.label: [float(x) for x in row] for level, row in zip(levels, scores, strict=True)},
     )
 
@@ -202,8 +202,13 @@ def _ratio(parts: Array, whole: Array, alpha: float) -> tuple[float | None, Inte
     return float(above.sum() / below), ends
 
 
-def _errors(whole: Source | None) -> list[StandardError]:
-    if whole is None or whole.sd is None:
+def complete(source: Source) -> bool:
+    """Whether its seeds draw all that a seed can: what else would be held is not in a mean over them."""
+    return {*source.drawn} >= {*units.DRAWN}
+
+
+def _errors(whole: Source) -> list[StandardError]:
+    if whole.sd is None:
         return []
     low, high = whole.interval or (None, None)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from analysis import units
-from analysis.spread import FEWEST, Source, Spread, SpreadGroup
+from analysis.spread import FEWEST, Source, Spread, SpreadGroup, complete
 from analysis.verdict import Needs, Verdict
 
 WANTED = 0.1
@@ -81,8 +81,10 @@ def _lead(group: SpreadGroup, metric: str) -> str:
     what, at = f"test {units.name(metric)}", f" at {group.at}" if group.at else ""
     over = f"standard deviation over {_seeds(group.seeds)}"
     if group.whole is not None and group.sources:
-        size = _sized(group.whole, metric)
-        return f"Of the spread of {what}{at}, {size} ({over}), {_listed(group.sources, metric, alone=' alone gives')}"
+        size, by = _sized(group.whole, metric), "" if complete(group.whole) else f" by {group.whole.label}"
+        return (
+            f"Of the spread of {what}{by}{at}, {size} ({over}), {_listed(group.sources, metric, alone=' alone gives')}"
+        )
     if group.whole is not None:
         return f"{_capital(what)}{at} spreads by {_sized(group.whole, metric)} ({over})"
     return f"{_capital(what)}{at} spreads ({over}) with {_listed(group.sources, metric, alone=' alone by')}"

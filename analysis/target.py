@@ -54,8 +54,8 @@ def like_with_like(levels: Sequence[Finals]) -> bool:
 
 
 def clocked(record: TrialRecord) -> bool:
-    """True for a trial that was trained alone, so that its seconds are its own."""
-    return record.shared is None
+    """True for a trial that was trained alone from its first epoch on, so that its seconds are its own."""
+    return not any("shared" in row for row in record.history)
 
 
 def cost_to_target(level: Finals, goal: Goal, *, timed: bool, confidence: float) -> CostToTarget | None:

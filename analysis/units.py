@@ -17,7 +17,8 @@ DASH = "–"
 THIN = "\u202f"
 
 _LARGE = {"cpu": "CPU", "gpu": "GPU"}
-_DRAWN = {"init": "initialisation", "order": "data order", "split": "split"}
+DRAWN = {"init": "initialisation", "order": "data order", "split": "split"}
+"""What a seed can draw, in words."""
 _PER_WORKER = re.compile(r"PerWorker\(samples=(\d+)\)")
 
 _SHARES = frozenset(
@@ -233,7 +234,7 @@ def level_value(path: str, x: Scalar, beside: Mapping[str, Scalar]) -> str:
 
 def drawn(names: Sequence[str]) -> str:
     """What seeds draw: ``initialisation``, ``data order + split``, and ``all three``."""
-    return "all three" if set(names) == set(_DRAWN) else " + ".join(_DRAWN.get(name, name) for name in names)
+    return "all three" if set(names) == set(DRAWN) else " + ".join(DRAWN.get(name, name) for name in names)
 
 
 def _signed(text: str, x: float) -> str:

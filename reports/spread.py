@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from analysis import units
 from analysis.ledger import Goal
-from analysis.spread import FEWEST, Source, SpreadGroup
+from analysis.spread import FEWEST, Source, SpreadGroup, complete
 from analysis.spread_answer import add_up, deviation, percent
 from analysis.verdict import Verdict
 from reports.figure import Figure, figure
@@ -137,8 +137,10 @@ def _note(groups: Sequence[SpreadGroup]) -> list[str]:
     said = [f"Over {groups[0].seeds} seeds. What a level does not draw is as seed 0 has it."]
     if groups[0].seeds < FEWEST:
         said.append(f"There are too few seeds for intervals, which take {FEWEST}.")
-    if any(group.whole is not None and group.sources for group in groups):
-        said.append("Shares are of the variance of the level that draws everything.")
+    wholes = [group.whole for group in groups if group.whole is not None and group.sources]
+    if wholes:
+        whole = "everything" if complete(wholes[0]) else wholes[0].label
+        said.append(f"Shares are of the variance of the level that draws {whole}.")
     told = [add_up(group) for group in groups if group.together_interval is not None]
     if told and all(told):
         said.append("The sources add up to the whole within the interval: nothing shows that they act on one another.")

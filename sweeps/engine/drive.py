@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from sweeps.engine.trial import Runner
 
 def finished(sweep: Sweep, known: Sequence[TrialRecord]) -> bool:
     """True when the ledger holds all that the sweep asks for, so that nothing need be started."""
-    programme = Programme(sweep, known, spent=lambda: _spent(known, 1), concurrency=1)
+    programme = Programme(sweep, known, spent=lambda: spent(known), concurrency=1)
     return programme.next() is None and programme.done
 
 
@@ -51,7 +52,7 @@ def drive(
     rows = {name: history for name, history in ledgers.read_live(folder).items() if name in under_way}
     ledgers.write_live(folder, rows)
     checkpoints = folder / "checkpoints"
-    earlier = _spent(known, concurrency)
+    earlier = spent(known)
     programme = Programme(sweep, known, spent=lambda: earlier + time.monotonic() - begun, concurrency=concurrency)
     released = programme.released()
     for record in known:
@@ -108,9 +109,13 @@ def _run(lane: str, race: Race, runner: Runner, concurrency: int, folder: Path) 
             gang.run(race, runner, resources=resources, concurrency=concurrency, scratch=scratch)
 
 
-def _spent(known: Sequence[TrialRecord], concurrency: int) -> float:
-    """Wall seconds that earlier commands have put into trials: a budget is the sweep's, not a command's."""
-    times = [
-        record.ended - record.started for record in known if record.ended is not None and record.started is not None
-    ]
-    return sum(times) / concurrency
+def spent(known: Sequence[TrialRecord]) -> float:
+    """Wall seconds of earlier commands in which trials were under way: a budget is the sweep's, not a command's."""
+    spans = sorted(
+        (record.started, record.ended) for record in known if record.ended is not None and record.started is not None
+    )
+    spent, until = 0.0, -math.inf
+    for started, ended in spans:
+        spent += max(0.0, ended - max(started, until))
+        until = max(until, ended)
+    return spent

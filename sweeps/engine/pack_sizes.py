@@ -34,14 +34,14 @@ def choices(sweep: Sweep, *, at_once: int) -> dict[str, Choice]:
     if sweep.resources.gpus != 0 and torch.cuda.is_available():
         return {}
     found: dict[str, Choice] = {}
-    splits, threads, pools = load(sweep), torch.get_num_threads(), Pools.of(sweep)
+    splits, threads, pools = load(sweep), torch.get_num_threads(), Pools.of(sweep, at_once=at_once)
     torch.set_num_threads(sweep.resources.cpus)
     try:
         for recipe in (sweep.corner(level, end) for level in sweep.levels() for end in range(sweep.ends)):
             alike = structure(sweep.task, recipe)
             if alike not in found and next(unfit(recipe), None) is None:
                 seeded = replace(recipe, seed=sweep.heat_seeds())
-                most = pools.members(alike, at_once)
+                most = pools.members(alike)
                 sizes = [size for before, size in pairwise((0, *SIZES)) if before < most]
                 found[alike] = chosen(sweep.task, seeded, splits, torch.device("cpu"), sizes)
     except Exception:

@@ -64,13 +64,13 @@ def worth(sweep: Sweep, tried: Tried, *, at_once: int) -> float | None:
     """
     if why_alone(sweep):
         return None
-    pools = Pools.of(sweep)
-    hoped = sum(pool.steps for pool in pools.shared.values() if pool.members(at_once) >= FEW)
+    pools = Pools.of(sweep, at_once=at_once)
+    hoped = sum(pool.steps for pool in pools.shared.values() if pool.members >= FEW)
     if hoped < SHARE * pools.steps:
         return None
     choices, packed = tried(), pools.alone
     for (_, alike), pool in pools.shared.items():
-        packed += pool.steps / (gained(choices[alike], pool.members(at_once)) if alike in choices else 1.0)
+        packed += pool.steps / (gained(choices[alike], pool.members) if alike in choices else 1.0)
     return pools.steps / packed
 
 

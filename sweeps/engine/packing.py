@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from analysis.records import Stage
-from sweeps.engine.job import Job
+from sweeps.engine.job import Job, key
 from sweeps.engine.search import PBT
 from trainables.fused.structure import structure, unfit
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from sweeps.engine.spec import Sweep
     from trainables.describe import Scalar
 
+Shape = tuple[Stage, str]
+"""What the jobs of one pack have in common: stage and structure."""
+
 SIZE = 32
 """Members of a pack of which nothing has been measured."""
 
@@ -24,69 +27,85 @@ LEAST = 4
 """Fewer members than these make no pack: they train faster one by one."""
 
 LEARNING_SHARE = 4
-"""A search that learns from its heats gets them in so many rounds at least."""
+"""A search that learns from its heats has this part of them under way at a time, or ``LEAST`` in each lane."""
 
 
 class Packer:
     """Takes jobs from the race and deals them out in packs that have one structure, as even as they come.
 
     ``sizes`` says of a structure how many members a pack has at most; those that are not in it have ``SIZE``. A job that cannot be
-    trained with others, or had better not be, is a pack of its own. Enough is taken at once for ``lanes`` packs, so that all who
-    work are given as much.
+    trained with others, or had better not be, is a pack of its own. Jobs wait until there are enough for ``lanes`` packs, so that
+    all who work are given as much, or until the race has no other.
     """
 
     def __init__(self, race: Race, *, sizes: Mapping[str, int], lanes: int) -> None:
         self._race, self._sizes, self._lanes = race, sizes, lanes
+        self._waiting: dict[Shape, list[Job]] = {}
         self._ready: deque[list[Job]] = deque()
 
     def next(self) -> list[Job]:
         """The next pack; empty when there is none now."""
-        if not self._ready:
-            self._take()
-        return self._ready.popleft() if self._ready else []
-
-    def _take(self) -> None:
-        """Draw jobs until one structure has enough of them for all lanes, or there are no more."""
-        found: dict[tuple[Stage, str], list[Job]] = {}
-        while (job := self._race.next()) is not None:
+        while not self._ready and (job := self._race.next()) is not None:
             alike = self._alike(job)
             if alike is None:
                 self._ready.append([job])
                 continue
-            jobs = found.setdefault(alike, [])
-            jobs.append(job)
-            if len(jobs) >= self._most(job, alike[1]) * self._lanes:
-                break
-        for (_, shape), jobs in found.items():
-            self._ready.extend(parted(jobs, self._most(jobs[0], shape), self._lanes))
+            self._waiting.setdefault(alike, []).append(job)
+            if len(self._waiting[alike]) >= self._enough(alike):
+                self._deal(alike)
+        if not self._ready:
+            for alike in [*self._waiting]:
+                self._deal(alike)
+        return self._ready.popleft() if self._ready else []
 
-    def _alike(self, job: Job) -> tuple[Stage, str] | None:
-        """What the jobs of one pack have in common; None for one that is trained alone."""
+    def _deal(self, alike: Shape) -> None:
+        self._ready.extend(parted(self._waiting.pop(alike), self._sizes.get(alike[1], SIZE), self._lanes))
+
+    def _enough(self, alike: Shape) -> float:
+        """How many jobs of a structure are waited for: a full pack for all lanes, fewer heats of searches that learn."""
+        full = self._sizes.get(alike[1], SIZE) * self._lanes
+        if alike[0] is not Stage.HEAT:
+            return full
+        levels = {key(job.level): job.level for job in self._waiting[alike]}
+        return min(full, sum(heats_at_once(self._race.sweep, level, self._lanes) for level in levels.values()))
+
+    def _alike(self, job: Job) -> Shape | None:
+        """What the jobs of one pack have in common; None for one that is trained alone.
+
+        So is one whose process has died twice: if it was the cause, it costs no other a third time.
+        """
         sweep = self._race.sweep
         recipe = sweep.resolved(job.point, job.seeds)
         if job.earlier or job.until is not None or next(unfit(recipe), None) is not None or _watched(sweep):
+            return None
+        if self._race.deaths(job.id) > 1:
             return None
         if job.stage is Stage.FINAL and job.seed - sweep.seed <= sweep.timed_finals:
             return None
         alike = structure(sweep.task, recipe)
         return (job.stage, alike) if self._sizes.get(alike, SIZE) > 1 else None
 
-    def _most(self, job: Job, alike: str) -> int:
-        """Members of a pack."""
-        size = self._sizes.get(alike, SIZE)
-        return size if job.stage is not Stage.HEAT else min(size, heats_at_once(self._race.sweep, job.level))
 
+def heats_at_once(sweep: Sweep, level: Mapping[str, Scalar], lanes: int) -> float:
+    """Heats of a level that may share a pack: some for a search that learns, which must hear of them before it asks for others.
 
-def heats_at_once(sweep: Sweep, level: Mapping[str, Scalar]) -> int:
-    """Heats of a level that may share a pack: some for a search that learns, which must hear of them before it asks for others."""
-    search, heats = sweep.search_of(level), sweep.heats(level)
+    Infinite where nothing is learned from them.
+    """
+    search = sweep.search_of(level)
     if isinstance(search, PBT):
         return 1
-    return max(LEAST, heats // LEARNING_SHARE) if search is not None and search.learns else heats * len(sweep.levels())
+    if search is None or not search.learns:
+        return math.inf
+    return max(LEAST, sweep.heats(level) // LEARNING_SHARE // lanes)
 
 
 def parted(jobs: Sequence[Job], most: int, lanes: int) -> list[list[Job]]:
-    """Packs of at most ``most`` jobs and as many as there are lanes, if that leaves each enough members; of even sizes."""
+    """Packs of at most ``most`` jobs and as many as there are lanes, if that leaves each enough members; of even sizes.
+
+    Fewer than ``LEAST`` jobs are dealt one by one.
+    """
+    if len(jobs) < LEAST:
+        return [[job] for job in jobs]
     count = max(math.ceil(len(jobs) / most), min(lanes, len(jobs) // LEAST), 1)
     least, larger = divmod(len(jobs), count)
     packs, begin = [], 0

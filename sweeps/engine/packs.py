@@ -21,12 +21,16 @@ TellAll = Callable[[Mapping[str, Message]], Collection[str]]
 """Hands messages to the driver, by the jobs' ids; the ids come back of those that should stop."""
 
 
+PROGRAMS = 16
+"""Structures of which a worker keeps what packs have recorded."""
+
+
 @dataclass(kw_only=True)
 class PackRunner:
     """Runs jobs that have one structure as far as their recipes tell; everything goes through ``tell``, no Exception leaves.
 
-    What data or module make impossible to train together is trained one after the other, and says why. ``programs`` are those of
-    the last packs, by structure: the next one of that structure plays back what they have recorded.
+    What data, module or checkpoint make impossible to train together is trained one after the other, and says why. ``programs`` are
+    those of the last packs, by structure: the next one of that structure plays back what they have recorded.
     """
 
     runner: Runner
@@ -34,17 +38,26 @@ class PackRunner:
 
     def __call__(self, jobs: Sequence[Job], tell: TellAll) -> None:
         """Run all to their ends."""
-        from trainables.fused.built import shapes, unfit_run
-        from trainables.fused.dry import refused
-        from trainables.fused.train import Member
         from trainables.slate import clean
 
         clean(self.runner.threads, "pack", *(job.id for job in jobs))
-        drawn = {job.seeds.split for job in jobs}  # members that draw the same have the same
         if len(jobs) == 1:
             self._alone(jobs[0], tell, None)
             return
+        packs, alone = self._sorted(jobs)
+        for pack in packs:
+            alone += self._together(pack, tell)
+        for job, why in alone:
+            self._alone(job, tell, why)
+
+    def _sorted(self, jobs: Sequence[Job]) -> tuple[list[_Pack], list[_Single]]:
+        """The packs that the jobs make as they are built, and those that are trained alone."""
+        from trainables.fused.built import differences, shapes, unfit_run
+        from trainables.fused.train import Member
+
+        drawn = {job.seeds.split for job in jobs}  # members that draw the same have the same
         packs: dict[Any, _Pack] = {}
+        alone: list[_Single] = []
         for job in jobs:
             try:
                 member = Member(
@@ -55,27 +68,51 @@ class PackRunner:
                     best=job.stage is Stage.FINAL,
                 )
                 run = member.run(self.runner.sweep.task, self.runner.device())
-            except Exception as error:
-                tell({job.id: {**self._last(error), "hopeless": True}})
+                why, alike = next(unfit_run(run), None), shapes(run)
+            except Exception:  # what is wrong is told by the run alone, which has more room, and tries it twice
+                alone.append((job, None))
                 continue
-            packs.setdefault(shapes(run), _Pack()).add(job, member, run)
-        for pack in packs.values():
-            first = next(iter(pack.runs.values()))
-            why = next(unfit_run(first), None) or refused(first)
-            if why is not None or len(pack.jobs) == 1:
-                for job in pack.jobs.values():
-                    self._alone(job, tell, None if why is None else f"not fused, {why}")
+            if why is not None:
+                alone.append((job, f"not fused, {why}"))
             else:
-                self._together(pack, tell)
+                packs.setdefault(alike, _Pack()).add(job, member, run)
+        several = [pack for pack in packs.values() if len(pack.jobs) > 1]
+        for pack in packs.values():
+            if len(pack.jobs) == 1:
+                ((name, job),) = pack.jobs.items()
+                beside = [next(iter(other.runs.values())) for other in packs.values() if other is not pack]
+                apart = next(differences([beside[0], pack.runs[name]]), None) if beside else None
+                alone.append((job, apart and f"not fused, it {apart.partition(' ')[2].partition(' ')[2]}"))
+        return several, alone
 
-    def _together(self, pack: _Pack, tell: TellAll) -> None:
-        """Train a pack; where that fails, those that have not ended go on alone."""
+    def _together(self, pack: _Pack, tell: TellAll) -> list[_Single]:
+        """Train a pack; those come back that it cannot train, or that had not ended when it failed."""
+        from trainables.fused.dry import refused
+        from trainables.micro_batch import release
+
+        over: set[str] = set()
+        why = None
+        try:
+            refusal = refused(next(iter(pack.runs.values())))
+            if refusal is None:
+                self._trained(pack, tell, over)
+            else:
+                why = f"not fused, {refusal}"
+        except Exception as error:
+            why = f"trained alone after its pack had failed ({failure(error)[1]})"
+            self.programs.clear()
+        if pack.runs:  # what is left takes the room that those alone need
+            pack.runs.clear()
+            release()
+        return [(job, why) for name, job in pack.jobs.items() if name not in over]
+
+    def _trained(self, pack: _Pack, tell: TellAll, over: set[str]) -> None:
+        """Train a pack; ``over`` gets those that have ended."""
         from trainables.fused.structure import structure
         from trainables.fused.train import program_for, train_together
 
         sent = dict.fromkeys(pack.jobs, 0)
         waiting: dict[str, Message] = {}
-        over: set[str] = set()
 
         def report(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Collection[str]:
             said = dict(waiting)
@@ -87,28 +124,25 @@ class PackRunner:
 
         def ended(name: str, trained: Trained) -> None:
             over.add(name)
-            rows = own_rows(pack.jobs[name], trained.history, sent[name])
             waiting[name] = {
-                **self._last(None),
-                "rows": rows,
+                "rows": own_rows(pack.jobs[name], trained.history, sent[name]),
+                "node": platform.node(),
+                "hardware": hardware(self.runner.device()),
                 "status": Status(trained.ending.value).value,
                 "reason": trained.reason,
+                "error": None,
             }
 
-        first = next(iter(pack.runs.values()))
-        alike = structure(self.runner.sweep.task, first.recipe)
-        failed: Exception | None = None
+        alike = structure(self.runner.sweep.task, next(iter(pack.runs.values())).recipe)
+        program = program_for(next(iter(pack.runs.values())), self.programs.pop(alike, None))
+        self.programs[alike] = program
+        for oldest in [*self.programs][:-PROGRAMS]:
+            del self.programs[oldest]
         try:
-            program = self.programs[alike] = program_for(first, self.programs.get(alike))
             train_together(self.runner.sweep.task, pack.runs, pack.members, report=report, ended=ended, program=program)
-        except Exception as error:
-            failed = error
-        if waiting:
-            tell(waiting)
-        for name, job in pack.jobs.items():
-            if failed is not None and name not in over:
-                _, said, _ = failure(failed)
-                self._alone(job, tell, f"trained alone after its pack had failed ({said})")
+        finally:
+            if waiting:
+                tell(waiting)
 
     def _alone(self, job: Job, tell: TellAll, remark: str | None) -> None:
         """As in the lane of single trials."""
@@ -119,17 +153,9 @@ class PackRunner:
 
         self.runner(job, one)
 
-    def _last(self, error: Exception | None) -> dict[str, Any]:
-        """The last message of a job that raised, or of one that did not."""
-        status, reason, trace = failure(error) if error is not None else (Status.COMPLETED, None, None)
-        return {
-            "rows": [],
-            "node": platform.node(),
-            "hardware": hardware(self.runner.device()),
-            "status": status.value,
-            "reason": reason,
-            "error": trace,
-        }
+
+_Single = tuple[Job, str | None]
+"""A job that is trained alone, and why, where there is a reason to tell."""
 
 
 @dataclass(slots=True)

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.records import Stage
 from sweeps.engine.estimate import heat_share, samples_of, steps
-from sweeps.engine.packing import heats_at_once
+from sweeps.engine.packing import Shape, heats_at_once
 from trainables.fused.structure import structure
 
 if TYPE_CHECKING:
     from sweeps.engine.spec import Sweep
 
-Shape = tuple[Stage, str]
-"""What the trials of a pool have in common: stage and structure."""
-
 
 @dataclass(kw_only=True, slots=True)
 class Pool:
-    """Trials of one shape: how many, the steps of all of them, and how many may go together."""
+    """Trials of one shape: how many, the steps of all of them, how many go together at most, and how many packs ``at_once``."""
 
+    at_once: int
     trials: float = 0.0
     steps: float = 0.0
-    most: int = 1
+    most: float = 0.0
 
-    def members(self, at_once: int) -> int:
-        """Of a pack, where so many packs are trained side by side."""
-        return min(self.most, int(self.trials / at_once))
+    @property
+    def members(self) -> int:
+        """Of a pack."""
+        return int(min(self.most, self.trials / self.at_once))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,8 +39,11 @@ class Pools:
     shared: Mapping[Shape, Pool]
 
     @classmethod
-    def of(cls, sweep: Sweep) -> Pools:
-        """A level whose searched settings make several structures has its trials shared out between them."""
+    def of(cls, sweep: Sweep, *, at_once: int) -> Pools:
+        """Of a sweep that trains so many packs side by side, so that each gets its share of the trials.
+
+        A level whose searched settings make several structures has its trials shared out between these.
+        """
         alone, samples = 0.0, samples_of(sweep)
         shared: dict[Shape, Pool] = {}
         for level in sweep.levels():
@@ -48,16 +51,16 @@ class Pools:
             timed = min(sweep.seeds, sweep.timed_finals)
             alone += timed * full
             groups = (
-                (Stage.HEAT, sweep.heats(level), full * heat_share(sweep, level), heats_at_once(sweep, level)),
-                (Stage.FINAL, sweep.seeds - timed, full, len(sweep.levels()) * sweep.seeds),
+                (Stage.HEAT, sweep.heats(level), full * heat_share(sweep, level), heats_at_once(sweep, level, at_once)),
+                (Stage.FINAL, sweep.seeds - timed, full, math.inf),
             )
             for end in range(sweep.ends):
                 shape = structure(sweep.task, sweep.corner(level, end))
                 for stage, trials, cost, most in groups:
-                    pool = shared.setdefault((stage, shape), Pool())
+                    pool = shared.setdefault((stage, shape), Pool(at_once=at_once))
                     pool.trials += trials / sweep.ends
                     pool.steps += trials * cost / sweep.ends
-                    pool.most = max(pool.most, most)
+                    pool.most += most / sweep.ends
         return cls(alone=alone, shared=shared)
 
     @property
@@ -65,6 +68,6 @@ class Pools:
         """Of all trials."""
         return self.alone + sum(pool.steps for pool in self.shared.values())
 
-    def members(self, alike: str, at_once: int) -> int:
+    def members(self, alike: str) -> int:
         """Of the largest pack of a structure."""
-        return max((pool.members(at_once) for (_, shape), pool in self.shared.items() if shape == alike), default=0)
+        return max((pool.members for (_, shape), pool in self.shared.items() if shape == alike), default=0)

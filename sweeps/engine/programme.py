@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from statistics import mean
 from typing import Any
 
 from analysis.records import Stage, Status, TrialRecord
@@ -235,19 +236,28 @@ class Programme:
         budget = self._sweep.budget_seconds
         if budget is None:
             return False
-        seconds = self._trial_seconds()
-        slots = math.ceil(len(self._levels) * self._sweep.seeds / self._concurrency) + 1
-        return self._spent() + slots * seconds > budget
+        return self._spent() + self._finals_seconds() > budget
 
-    def _trial_seconds(self) -> float:
-        """Wall seconds of a trial run to its end, from what has been measured; the mean over levels."""
-        per_epoch = [
-            (record.ended - record.started) / record.epochs
+    def _finals_seconds(self) -> float:
+        """Wall seconds that the finals and one heat more will take, from what heats have taken; the mean over levels.
+
+        Of heats that were trained together each took its share. So do finals, but for those that are timed.
+        """
+        heats = [
+            (record, self._sweep.recipe.epochs * (record.ended - record.started) / record.epochs)
             for level in self._levels.values()
             for record in level.heats.values()
-            if record.started is not None and record.ended is not None and record.epochs
+            if record.started is not None and record.ended is not None and record.history
         ]
-        return self._sweep.recipe.epochs * sum(per_epoch) / len(per_epoch) if per_epoch else 0.0
+        if not heats:
+            return 0.0
+        alone = mean(seconds for _, seconds in heats)
+        shared = mean(seconds / mean(row.get("shared", 1) for row in record.history) for record, seconds in heats)
+        timed = min(self._sweep.seeds, self._sweep.timed_finals)
+        slots, more = (
+            math.ceil(len(self._levels) * finals / self._concurrency) for finals in (timed, self._sweep.seeds - timed)
+        )
+        return float((1 + slots) * alone + more * shared)
 
 
 def _settled(record: TrialRecord) -> bool:

@@ -145,6 +145,10 @@ class Race:
         elif entry is not None:
             self.died(job_id)  # its function left without a last word
 
+    def deaths(self, job_id: str) -> int:
+        """How often the process of a job under way has died."""
+        return self._entries[job_id].deaths
+
     def died(self, job_id: str) -> None:
         """A trial's process is gone: the trial goes on from its checkpoint in another, ``RESTARTS`` times at most."""
         entry = self._entries.get(job_id)

@@ -84,6 +84,16 @@ def test_the_interval_is_the_jackknife_s() -> None:
     assert ends == pytest.approx((math.exp(np.mean(pseudo) - reach), math.exp(np.mean(pseudo) + reach)))
 
 
+def test_a_mean_s_error_is_told_only_where_all_that_a_seed_can_draw_is_drawn(tmp_path: Path) -> None:
+    """What is held would be missing in it."""
+    records = [record for record in planted_spread(seeds=64) if record.level["vary"] == "init"]
+    found = group(judged(tmp_path / "a", records, 64, levels=["init"]))
+    assert found.whole is not None
+    assert found.whole.label == "initialisation"
+    assert found.errors == []
+    assert len(group(judged(tmp_path / "b", planted_spread(seeds=64), 64)).errors) == len(COUNTS)
+
+
 def test_planted_sources_are_found_with_shares_that_add_up(tmp_path: Path) -> None:
     verdict = judged(tmp_path, planted_spread(seeds=64), 64)
     found = group(verdict)

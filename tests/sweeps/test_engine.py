@@ -21,7 +21,7 @@ from analysis.records import Stage, Status, TrialRecord
 from sweeps import ASHA, TPE, QuestionError, Random, Resources, Sweep, choice, each, log_uniform, uniform
 from sweeps.engine import ledger as ledgers
 from sweeps.engine import question
-from sweeps.engine.drive import drive, finished
+from sweeps.engine.drive import drive, finished, spent
 from sweeps.engine.job import Job, identity, key
 from sweeps.engine.machine import Machine
 from sweeps.engine.programme import Programme
@@ -493,6 +493,37 @@ def test_a_budget_is_the_sweep_s_and_the_same_command_adds_nothing(tmp_path: Pat
     assert Counter(record.stage for record in records) == {Stage.HEAT: 2, Stage.FINAL: 12}
     assert finished(sweep, records)
     assert run(sweep, tmp_path) == records
+
+
+@pytest.mark.parametrize("shared", [None, 8])
+def test_trials_of_a_pack_take_their_share_of_a_budget(shared: int | None) -> None:
+    """Eight heats at once for 40 s: finals are then reckoned at 5 s each, but for the two that are timed, at 40."""
+    sweep = small(search=Random(trials=8), early_stop=None, budget_seconds=300.0, seeds=6, timed=2)
+    seconds, row = 40.0, {"val/accuracy": 0.5, "train/loss": 1.0} | ({} if shared is None else {"shared": shared})
+    clock = 0.0
+    programme = Programme(sweep, (), spent=lambda: clock, concurrency=1)
+    jobs = [job for job in (programme.next() for _ in range(8)) if job is not None]
+    assert len(jobs) == 8
+    for number, job in enumerate(jobs):
+        record = TrialRecord(
+            id=job.id, sweep="small", task="clusters", stage=job.stage, level=job.level, point=job.point, seed=job.seed,
+            status=Status.COMPLETED, epochs=9, history=[{"epoch": epoch, **row} for epoch in range(1, 10)],
+            metrics={"val/accuracy": 0.5}, number=number, started=0.0, ended=seconds,
+        )  # fmt: skip
+        programme.ended(record)
+    # Two levels: 5 timed slots of 40 s and 8 others, of 5 s or of 40.
+    clock = 59.0
+    following = programme.next()
+    assert following is not None
+    assert following.stage is (Stage.HEAT if shared else Stage.FINAL)
+
+
+def test_what_was_spent_is_the_time_in_which_trials_were_under_way(tmp_path: Path) -> None:
+    recipe = replace(small().recipe, batch_size=16, optimizer=SGD(lr=0.3))
+    (first,) = run(small(recipe=recipe, search=None, early_stop=None, seeds=1), tmp_path)
+    spans = [(0.0, 10.0), (1.0, 4.0), (8.0, 12.0), (100.0, 105.0), (100.0, 105.0)]
+    records = [replace(first, started=started, ended=ended) for started, ended in spans]
+    assert spent([*records, replace(first, ended=None)]) == 17.0
 
 
 def test_a_factor_inside_another_s_option_keeps_its_levels_in_the_verdict(tmp_path: Path) -> None:

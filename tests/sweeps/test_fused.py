@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,17 @@ from sweeps.engine.job import Job, key
 from sweeps.engine.lanes import solo
 from sweeps.engine.machine import Machine
 from sweeps.engine.packing import Packer, parted, why_alone
+from sweeps.engine.packs import PackRunner
 from sweeps.engine.stopping import Levels
+from sweeps.engine.trial import Runner
 from tests.sweeps.small import small, task
 from trainables import EMA, SGD, AdamW, ClipNorm, Cosine, Recipe, accuracy
 from trainables.augment import Noise
+from trainables.fused.structure import structure
+from trainables.keep import Keep
 from trainables.models import MLP
 from trainables.precision import FP64
+from trainables.train import train
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, in whatever comes first
 
@@ -245,9 +250,13 @@ class Dealt:
 
     sweep: Sweep
     jobs: list[Job]
+    died: dict[str, int] = field(default_factory=dict)
 
     def next(self) -> Job | None:
         return self.jobs.pop(0) if self.jobs else None
+
+    def deaths(self, job_id: str) -> int:
+        return self.died.get(job_id, 0)
 
 
 def jobs(sweep: Sweep, stage: Stage, count: int, **point: Any) -> list[Job]:
@@ -262,7 +271,7 @@ def test_packs_are_even_and_none_is_too_small() -> None:
     all_of_them = jobs(sweep, Stage.FINAL, 40)
     for most, lanes, sizes in ((64, 1, [40]), (64, 2, [20, 20]), (16, 2, [14, 13, 13]), (64, 100, [4] * 10)):
         assert [len(pack) for pack in parted(all_of_them, most, lanes)] == sizes
-    assert [len(pack) for pack in parted(all_of_them[:3], 64, 2)] == [3]
+    assert [len(pack) for pack in parted(all_of_them[:3], 64, 2)] == [1, 1, 1]
 
 
 def test_a_pack_holds_one_structure_and_one_stage() -> None:
@@ -303,6 +312,106 @@ def test_a_search_that_learns_is_heard_before_it_is_asked_again() -> None:
         sweep = small(recipe=recipe, search=search, early_stop=None)
         packer = Packer(Dealt(sweep, jobs(sweep, Stage.HEAT, 32, **{"optimizer.lr": 0.1})), sizes={}, lanes=1)  # type: ignore[arg-type]
         assert len(packer.next()) == size
+
+
+def test_a_search_that_learns_is_heard_in_every_lane() -> None:
+    """Two lanes have a quarter of the heats under way between them; those that are trained alone are asked for one by one."""
+    sweep = small(
+        recipe=Recipe(model=MLP(), optimizer=SGD(lr=log_uniform(0.01, 1.0))), search=TPE(trials=32), early_stop=None
+    )
+    dealt = Dealt(sweep, jobs(sweep, Stage.HEAT, 32, **{"optimizer.lr": 0.1}))
+    packer = Packer(dealt, sizes={}, lanes=2)  # type: ignore[arg-type]
+    assert [len(packer.next()), len(packer.next()), len(dealt.jobs)] == [4, 4, 24]
+    alike = structure(sweep.task, sweep.corner({}, 0))
+    dealt = Dealt(sweep, jobs(sweep, Stage.HEAT, 32, **{"optimizer.lr": 0.1}))
+    packer = Packer(dealt, sizes={alike: 1}, lanes=2)  # type: ignore[arg-type]
+    assert [len(packer.next()), len(packer.next()), len(dealt.jobs)] == [1, 1, 30]
+
+
+def test_jobs_wait_for_others_of_their_structure_while_there_are_any() -> None:
+    """Two structures that are dealt in turns; one of them is trained alone."""
+    recipe = Recipe(model=MLP(), optimizer=each(SGD(lr=0.1), AdamW()))
+    sweep = small(recipe=recipe, search=None, early_stop=None, timed=0)
+    first, second = sweep.levels()
+    dealt = [
+        Job.of(sweep, stage=Stage.FINAL, level=level, point=level, seed=seed, seeds=sweep.final_seeds(seed), earlier=())
+        for seed in range(1, 9)
+        for level in (first, second)
+    ]
+    sizes = {structure(sweep.task, sweep.corner(first, 0)): 1}
+    packer, packs = Packer(Dealt(sweep, dealt), sizes=sizes, lanes=2), []  # type: ignore[arg-type]
+    while pack := packer.next():
+        packs.append(pack)
+    assert [len(pack) for pack in packs] == [1] * 8 + [4, 4]
+
+
+def test_a_trial_whose_process_died_twice_is_trained_alone() -> None:
+    sweep = small(recipe=Recipe(model=MLP(), optimizer=SGD(lr=0.1)), search=None, early_stop=None, timed=0)
+    dealt = jobs(sweep, Stage.FINAL, 10)
+    died = {dealt[0].id: 2, dealt[1].id: 1}
+    packer, packs = Packer(Dealt(sweep, [*dealt], died), sizes={}, lanes=1), []  # type: ignore[arg-type]
+    while pack := packer.next():
+        packs.append([job.id for job in pack])
+    assert packs == [[dealt[0].id], [job.id for job in dealt[1:]]]
+
+
+def run_here(sweep: Sweep, folder: Path) -> dict[str, list[Mapping[str, Any]]]:
+    """All finals of a sweep as one pack in this process; what is told of each."""
+    told: dict[str, list[Mapping[str, Any]]] = {}
+
+    def tell(said: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        for name, message in said.items():
+            told.setdefault(name, []).append(message)
+        return []
+
+    PackRunner(runner=Runner(sweep=sweep, folder=folder, threads=1))(jobs(sweep, Stage.FINAL, 5), tell)
+    return told
+
+
+def test_a_member_whose_checkpoint_is_of_no_use_to_a_pack_goes_on_alone(tmp_path: Path) -> None:
+    """One broke off within an epoch, in another lane; one's last state is damaged, and its only one."""
+    sweep = small(
+        recipe=Recipe(model=MLP(widths=(4,)), batch_size=16, epochs=4, precision=FP64()),
+        search=None,
+        early_stop=None,
+        timed=0,
+    )
+    within, damaged, *others = jobs(sweep, Stage.FINAL, 5)
+
+    class BrokenOffError(Exception):
+        pass
+
+    def broken(_: Any, batches: Any) -> Iterator[Any]:
+        for number, batch in enumerate(batches):
+            if number == 2 and (tmp_path / "a" / within.id / "last.pt").exists():
+                raise BrokenOffError
+            yield batch
+
+    with pytest.raises(BrokenOffError):
+        train(
+            sweep.task,
+            sweep.resolved(within.point, within.seeds),
+            folder=tmp_path / "a" / within.id,
+            splits=sweep.task.load(within.seeds.split),
+            keep=Keep(steps=1),
+            report=lambda _: False,
+            through=broken,
+        )
+    (tmp_path / "a" / damaged.id).mkdir()
+    (tmp_path / "a" / damaged.id / "last.pt").write_bytes(b"nothing")
+    told = run_here(sweep, tmp_path / "a")
+    whole = run_here(sweep, tmp_path / "b")
+    lanes = {name: {message.get("lane") for message in said} for name, said in told.items()}
+    assert lanes == {within.id: {"solo"}, damaged.id: {"solo"}} | {job.id: {None} for job in others}
+    remarks = {name: {row.get("remark") for message in said for row in message["rows"]} for name, said in told.items()}
+    assert remarks[within.id] == {"not fused, checkpoint: it was taken within an epoch"}
+    assert "last.pt was damaged and the only state; the run began anew" in remarks[damaged.id]
+    for name, said in told.items():
+        rows = [row for message in said for row in message["rows"]]
+        expected = [row for message in whole[name] for row in message["rows"]]
+        assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+        assert [row["val/loss"] for row in rows] == pytest.approx([row["val/loss"] for row in expected], rel=TOLERANCE)
+        assert [row["step"] for row in rows] == [row["step"] for row in expected]
 
 
 def test_what_a_sweep_asks_that_packs_cannot_give_is_said() -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from analysis.records import Stage
-from sweeps import ASHA, TPE, Random, Resources, Sweep, each, log_uniform
+from sweeps import TPE, Random, Resources, Sweep, each, log_uniform
 from sweeps.engine.estimate import HEAT_SHARE
 from sweeps.engine.pack_sizes import choices
 from sweeps.engine.pack_worth import gained, laned, worth
 from sweeps.engine.pools import Pools
 from tests.sweeps.small import small
-from trainables import SGD, Recipe
+from trainables import SGD, Cosine, Recipe
 from trainables.fused.probe import Choice
 from trainables.fused.structure import structure
 from trainables.models import MLP
@@ -44,23 +45,32 @@ def worth_of(sweep: Sweep, *, at_once: int = 1, size: int = 64, gains: Mapping[i
 
 def test_pools_hold_every_step_once() -> None:
     recipe = Recipe(model=MLP(widths=(8,)), batch_size=each(8, 32), optimizer=SGD(lr=log_uniform(1e-3, 1.0)), epochs=9)
-    pools = Pools.of(small(recipe=recipe))
+    pools = Pools.of(small(recipe=recipe), at_once=1)
     epochs = {8: 8, 32: 2}  # steps of 61 samples
     # Five heats a level that learn and are stopped early, and six finals, all of them timed.
     assert pools.alone == sum(6 * 9 * steps for steps in epochs.values())
     assert pools.steps - pools.alone == pytest.approx(sum(5 * 9 * HEAT_SHARE * steps for steps in epochs.values()))
     assert {stage for stage, _ in pools.shared} == {Stage.HEAT, Stage.FINAL}
-    assert max(pool.members(1) for pool in pools.shared.values()) == 4
+    assert max(pool.members for pool in pools.shared.values()) == 4
 
 
-def test_heats_of_several_levels_share_a_pool_where_nothing_learns_from_them() -> None:
-    sweep = many(early_stop=ASHA(grace=2, factor=3))
-    [(shape, heats)] = [(shape, pool) for shape, pool in Pools.of(sweep).shared.items() if shape[0] is Stage.HEAT]
-    assert heats.trials == 64
-    assert (heats.members(1), heats.members(2), heats.members(4)) == (64, 32, 16)
-    assert Pools.of(sweep).members(shape[1], 4) == 16
-    learning = many(search=TPE(trials=64))
-    assert {pool.members(1) for (stage, _), pool in Pools.of(learning).shared.items() if stage is Stage.HEAT} == {16}
+def heats(sweep: Sweep, at_once: int) -> int:
+    """Heats in a pack of a sweep that has one structure."""
+    [members] = [
+        pool.members for (stage, _), pool in Pools.of(sweep, at_once=at_once).shared.items() if stage is Stage.HEAT
+    ]
+    return members
+
+
+def test_heats_share_packs_as_far_as_nothing_is_learned_from_them() -> None:
+    assert [heats(many(), at_once) for at_once in (1, 2, 4)] == [64, 32, 16]
+    assert [heats(many(search=TPE(trials=64)), at_once) for at_once in (1, 2, 4, 8)] == [16, 8, 4, 4]
+
+
+def test_levels_of_one_structure_share_packs() -> None:
+    two = many(recipe=replace(many().recipe, schedule=each(Cosine(), Cosine(warmup=0.1))))
+    assert heats(two, 1) == 128
+    assert heats(replace(two, search=TPE(trials=64)), 1) == 32
 
 
 def test_the_worth_is_that_of_what_goes_into_packs() -> None:

@@ -18,6 +18,7 @@ from trainables.fused.program import Program
 from trainables.fused.rows import Rows
 from trainables.fused.varied import common, settings
 from trainables.losses import summed
+from trainables.micro_batch import out_of_memory
 from trainables.precision import BF16
 from trainables.seeds import seeded
 
@@ -43,12 +44,17 @@ class Step:
 
 
 def refused(run: Run) -> str | None:
-    """Why a run's module or loss cannot be computed for several members at once, or not as alone; None where it can."""
+    """Why a run's module or loss cannot be computed for several members at once, or not as alone; None where it can.
+
+    Raises what says that there is no memory left.
+    """
     name = type(run.recipe.model).__name__
     try:
         with arithmetic(run.recipe), seeded(run.device, "dry"):
             found = next(_differences(run), None)
     except Exception as error:
+        if out_of_memory(error):
+            raise
         said = str(error).strip().splitlines() or [""]
         return f"{name}: vmap cannot take it ({type(error).__name__}: {said[0][:160]})"
     return found and f"{name}: {found}"

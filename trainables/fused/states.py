@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -61,16 +61,21 @@ class States:
         """
         if self._clock() < self._due:
             return
-        self._due = float("inf")  # until this is written
         self._writer.wait()
+        self._due = float("inf")  # until this is written
         states = self._copies.take({str(folder): run.state() for folder, run in runs.items()})
         self._writer.submit(partial(self._write, states, self._taken(set(runs))))
 
-    def ended(self, folder: Path) -> None:
-        """Write a member's best weights, where it has any that are not written."""
-        if weights := self._taken({folder}):
+    def ended(self, folders: Collection[Path]) -> None:
+        """Write the best weights of members, of those that have any that are not written, and come back when they are on disk.
+
+        Raises OSError, naming path and way out, for what could not be written, now or the last time.
+        """
+        if weights := self._taken(set(folders)):
             self._writer.submit(partial(_write_best, weights))
-        self._best.pop(folder, None)
+            self._writer.wait()
+        for folder in folders:
+            self._best.pop(folder, None)
 
     def _taken(self, folders: set[Path]) -> dict[Path, Weights]:
         """The best weights of these members that are not on disk yet."""
@@ -80,13 +85,15 @@ class States:
 
     def _write(self, states: Mapping[str, Mapping[str, Any]], best: Mapping[Path, Weights]) -> None:
         begun = self._clock()
-        self._copies.wait()
-        _write_best(best)
-        for name, state in states.items():
-            folder = Path(name)
-            _unless_removed(folder, partial(save, folder / LAST, {**state, "remark": None}, before=folder / BEFORE))
-        now = self._clock()
-        self._due = now + (now - begun) / SHARE
+        try:
+            self._copies.wait()
+            _write_best(best)
+            for name, state in states.items():
+                folder = Path(name)
+                _unless_removed(folder, partial(save, folder / LAST, {**state, "remark": None}, before=folder / BEFORE))
+        finally:
+            now = self._clock()
+            self._due = now + (now - begun) / SHARE
 
 
 def _write_best(best: Mapping[Path, Weights]) -> None:

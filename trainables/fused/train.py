@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from trainables.checkpoints import found, tidied
-from trainables.checkpoints.files import made
+from trainables.checkpoints.files import DamagedError, made
 from trainables.checkpoints.needed import needed
 from trainables.course import WHOLE
 from trainables.fused.pack import Pack
@@ -45,9 +45,15 @@ class Member:
     best: bool = True
 
     def run(self, task: Task, device: torch.device) -> Run:
-        """The run as it stands on disk. Raises ConflictError when it cannot be trained."""
+        """The run as it stands on disk.
+
+        Raises ConflictError when it cannot be trained, and DamagedError where its last state is of no use: ``train`` knows what to
+        do then.
+        """
         tidied(self.folder)
         begun = found(self.folder)
+        if begun.damaged:
+            raise DamagedError(begun.remark)
         run = Run.start(task, self.recipe, splits=self.splits, device=device)
         if begun.state is not None:
             run.load(begun.state)
@@ -58,7 +64,7 @@ class Member:
 
 def train_together(
     task: Task,
-    runs: Mapping[str, Run],
+    runs: MutableMapping[str, Run],
     members: Mapping[str, Member],
     *,
     report: Report,
@@ -68,31 +74,36 @@ def train_together(
 ) -> None:
     """Train runs of one structure to their ends, or until ``report`` stops them; what has ended is ``ended`` at once.
 
-    ``runs`` are the members' own, as ``Member.run`` gives them, by the members' names. Runs that leave make room: those that are
-    left are trained on as a smaller pack. ``program`` is one that earlier packs have left: where it fits, what it has recorded need
-    not be recorded again. ``kept`` makes what keeps them.
+    ``runs`` are the members' own, as ``Member.run`` gives them, by the members' names; each is taken out when it has ended, since
+    it holds on to the rows of its whole pack. Runs that leave make room: those that are left are trained on as a smaller pack.
+    ``program`` is one that earlier packs have left: where it fits, what it has recorded need not be recorded again. ``kept`` makes
+    what keeps them. Best weights are on disk before a run is ``ended``. Raises OSError, naming path and way out, for what could not
+    be written.
     """
-    left = dict(runs)
-    for name, run in runs.items():
+    for name, run in list(runs.items()):
         ending = ending_of(task, run.recipe, WHOLE, run.history)
         if ending is not None:
-            ended(name, _trained(run, *ending))
-            del left[name]
-    if not left:
+            ended(name, _trained(runs.pop(name), *ending))
+        del run
+    if not runs:
         return
-    first = next(iter(left.values()))
-    program = program_for(first, program)
-    meter = Meter(first.device)
+    program = program_for(_first(runs), program)
+    meter = Meter(_first(runs).device)
     with kept() as states:
-        for name in left:
+        for name in runs:
             # Once, so that a folder that is removed under a run whose trial has been ended does not come back.
             made(members[name].folder)
-        needed(first, Keep()).check(members[next(iter(left))].folder)
-        while left:
-            pack = Pack(list(left.values()), program, meter)
-            for name, ending in _until_one_ends(task, pack, left, members, states, report).items():
-                states.ended(members[name].folder)
-                ended(name, _trained(left.pop(name), *ending))
+        needed(_first(runs), Keep()).check(members[next(iter(runs))].folder)
+        while runs:
+            pack = Pack(list(runs.values()), program, meter)
+            over = _until_one_ends(task, pack, runs, members, states, report)
+            states.ended([members[name].folder for name in over])
+            for name, ending in over.items():
+                ended(name, _trained(runs.pop(name), *ending))
+
+
+def _first(runs: Mapping[str, Run]) -> Run:
+    return next(iter(runs.values()))
 
 
 def program_for(run: Run, before: Program | None = None) -> Program:

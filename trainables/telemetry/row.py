@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 SUMS = ("seconds", "wall_seconds", "cpu_seconds", "gpu_seconds", "joules")
 """What a row holds as sums since the run began, over all its attempts."""
 
+HOLED = ("seconds", "wall_seconds", "joules")
+"""Of these, what is missing in a row is not known: a sum with a hole is none."""
+
 TOTAL = ("cpu_seconds", "gpu_seconds", "joules", "system/gpu_watts")
 MEAN = ("system/cpu_percent", "system/gpu_percent", "system/gpu_throttled_percent")
 MOST = (
@@ -28,7 +31,7 @@ MOST = (
 def costs(run: Run, meter: Meter) -> dict[str, Any]:
     """The costs of the epoch that has just ended, as its row has them; what is not known is absent.
 
-    Energy that is not known of one epoch is not known of the run from there on.
+    Energy and wall time that are not known of one epoch are not known of the run from there on: a pack's clock is not a member's.
     """
     before, spent = run.history[-1] if run.history else None, run.tally.spent
     used = meter.used()
@@ -39,8 +42,9 @@ def costs(run: Run, meter: Meter) -> dict[str, Any]:
             used.pop("joules", None)
     found: dict[str, Any] = over_workers(used, run.world, run.device)
     if before is not None:
-        if "joules" not in before:
-            found.pop("joules", None)
+        for name in HOLED:
+            if name not in before:
+                found.pop(name, None)
         for name in SUMS:
             if name in found:
                 found[name] += before.get(name, 0.0)

@@ -191,7 +191,11 @@ class Broker:
             return work is not None and work.withdrawn
 
         await self._until(lambda: withdrawn() or epoch in self._verdicts.get(job_id, {}), VERDICT_SECONDS)
-        return withdrawn() or self._verdicts.get(job_id, {}).pop(epoch, False)
+        words = self._verdicts.get(job_id, {})
+        word = words.pop(epoch, False)
+        if not words:
+            self._verdicts.pop(job_id, None)
+        return withdrawn() or word
 
     async def settle(
         self, meeting: str, rank: int, size: int, last: Mapping[str, Any] | None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -160,3 +162,64 @@ def test_a_killed_pack_goes_on(tmp_path: Path) -> None:
     assert mine.keys() == its.keys() == {"0", "1", "2", "3"}
     for name, history in its.items():
         assert mine[name] == pytest.approx(history, rel=TOLERANCE), name
+
+
+def test_a_run_that_has_left_holds_on_to_nothing(tmp_path: Path) -> None:
+    """Its tensors are rows of the whole pack's: as long as it is held, so are all of them."""
+    splits = task.load(0)
+    members = {
+        name: Member(name=name, recipe=each, folder=tmp_path / name, splits=splits) for name, each in recipes().items()
+    }
+    runs = {name: member.run(task, torch.device("cpu")) for name, member in members.items()}
+    modules = {name: weakref.ref(run.module) for name, run in runs.items()}
+    over: list[str] = []
+
+    def report(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Collection[str]:
+        gc.collect()
+        assert runs.keys() == histories.keys()
+        assert [name for name in over if modules[name]() is not None] == []
+        return ()
+
+    train_together(task, runs, members, report=report, ended=lambda name, _: over.append(name))
+    assert set(over) == set(members)
+    assert not runs
+
+
+def test_best_weights_that_cannot_be_written_are_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A final that counts as completed has its weights."""
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device", "best.safetensors")
+
+    monkeypatch.setattr("trainables.fused.states.save_weights", full)
+    ended: list[str] = []
+    splits = task.load(0)
+    members = {name: Member(name=name, recipe=recipes()[name], folder=tmp_path / name, splits=splits) for name in "12"}
+    runs = {name: member.run(task, torch.device("cpu")) for name, member in members.items()}
+    with pytest.raises(OSError, match="No space left"):
+        train_together(task, runs, members, report=lambda _: (), ended=lambda name, _: ended.append(name))
+    assert ended == []
+
+
+def test_after_a_write_that_failed_the_next_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Member(name="1", recipe=recipes()["1"], folder=tmp_path, splits=task.load(0)).run(task, torch.device("cpu"))
+    tried: list[Path] = []
+
+    def full(path: Path, *_: Any, **__: Any) -> None:
+        tried.append(path)
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("trainables.fused.states.save", full)
+    ticks = iter(range(10**9))
+    states = States(clock=lambda: float(next(ticks) * 10**6))
+
+    def again_and_again() -> None:
+        for _ in range(6000):
+            states.keep({tmp_path: run})
+            time.sleep(0.01)
+
+    with states:
+        for number in (1, 2):
+            with pytest.raises(OSError, match="No space left"):
+                again_and_again()
+            assert len(tried) == number
