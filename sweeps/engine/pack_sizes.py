@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweeps.engine.pools import Pools
 from sweeps.engine.rehearsal import load
+from sweeps.engine.vary import drawn
+from trainables.data.source import resident
 from trainables.fused.structure import structure, unfit
 
 if TYPE_CHECKING:
     from sweeps.engine.spec import Sweep
+    from trainables import Splits
     from trainables.fused.probe import Choice
+
+
+COPIES = 2
+"""Of each member's data: its own, and the one in which all are side by side."""
 
 
 def pack_sizes(sweep: Sweep, *, at_once: int) -> dict[str, int]:
@@ -22,7 +30,8 @@ def pack_sizes(sweep: Sweep, *, at_once: int) -> dict[str, int]:
 
 
 def choices(sweep: Sweep, *, at_once: int) -> dict[str, Choice]:
-    """What was chosen, by structure; tried here, once on a machine, in a few seconds, up to the size that there are trials for.
+    """What was chosen, by structure; tried here, once on a machine, in a few seconds, up to the size that there are trials for, and
+    room for their data.
 
     Nothing is tried where trials take a GPU, which this process may not have, nor where a try fails: what is wrong with a trial is
     told by the trial.
@@ -35,13 +44,15 @@ def choices(sweep: Sweep, *, at_once: int) -> dict[str, Choice]:
         return {}
     found: dict[str, Choice] = {}
     splits, threads, pools = load(sweep), torch.get_num_threads(), Pools.of(sweep, at_once=at_once)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    room = room_for(sweep, splits, memory // 2 // at_once)
     torch.set_num_threads(sweep.resources.cpus)
     try:
         for recipe in (sweep.corner(level, end) for level in sweep.levels() for end in range(sweep.ends)):
             alike = structure(sweep.task, recipe)
             if alike not in found and next(unfit(recipe), None) is None:
                 seeded = replace(recipe, seed=sweep.heat_seeds())
-                most = pools.members(alike)
+                most = min(pools.members(alike), room)
                 sizes = [size for before, size in pairwise((0, *SIZES)) if before < most]
                 found[alike] = chosen(sweep.task, seeded, splits, torch.device("cpu"), sizes)
     except Exception:
@@ -49,3 +60,13 @@ def choices(sweep: Sweep, *, at_once: int) -> dict[str, Choice]:
     finally:
         torch.set_num_threads(threads)
     return found
+
+
+def room_for(sweep: Sweep, splits: Splits[Any], memory: int) -> int:
+    """How many members' data fit into so many bytes: where finals draw their split each has its own, and the pack a copy of all."""
+    from trainables.fused.probe import SIZES
+
+    if "split" not in drawn(sweep.vary):
+        return max(SIZES)
+    size = sum(tensor.nbytes for samples in splits.named().values() if resident(samples) for tensor in samples)
+    return memory // (COPIES * max(size, 1))

@@ -12,12 +12,12 @@ import pytest
 from analysis.records import Stage
 from sweeps import TPE, Random, Resources, Sweep, each, log_uniform
 from sweeps.engine.estimate import HEAT_SHARE
-from sweeps.engine.pack_sizes import choices
+from sweeps.engine.pack_sizes import choices, room_for
 from sweeps.engine.pack_worth import gained, laned, worth
 from sweeps.engine.pools import Pools
 from tests.sweeps.small import small
 from trainables import SGD, Cosine, Recipe
-from trainables.fused.probe import Choice
+from trainables.fused.probe import SIZES, Choice
 from trainables.fused.structure import structure
 from trainables.models import MLP
 
@@ -108,6 +108,15 @@ def test_what_cannot_gain_is_not_tried(changes: dict[str, Any]) -> None:
         raise AssertionError("tried")
 
     assert worth(many(**changes), tried, at_once=1) is None
+
+
+def test_packs_are_no_larger_than_there_is_room_for_what_their_members_draw() -> None:
+    """Finals that draw their split hold a set each, and the pack another of all; those that share one hold it once."""
+    sweep = many()
+    splits = sweep.task.load(0)
+    size = sum(tensor.nbytes for samples in splits.named().values() for tensor in samples)
+    assert room_for(sweep, splits, 20 * size) == 10
+    assert room_for(replace(sweep, vary=("init", "order")), splits, 0) == max(SIZES)
 
 
 def test_a_real_try_puts_many_small_trials_into_packs_and_leaves_alone_what_names_its_lane(
