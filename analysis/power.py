@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from analysis.student import beyond, shifted_tail, tail
+
 MOST_SEEDS = 1_000
 """Beyond this many seeds a gap is called too small to be told."""
 
@@ -13,11 +15,9 @@ def equivalent_tests(critical: float, *, n: int, alpha: float, comparisons: int)
 
     Between 1 and the number of comparisons, which is also the answer where the critical value is not finite.
     """
-    from scipy.stats import t  # 1.3 s to import, and most verdicts can do without
-
     if n < 2 or not math.isfinite(critical):
         return float(comparisons)
-    return min(float(comparisons), max(1.0, alpha / (2 * float(t.sf(critical, n - 1)))))
+    return min(float(comparisons), max(1.0, alpha / (2 * tail(critical, n - 1))))
 
 
 def power(n: int, *, effect: float, alpha: float, tests: float) -> float:
@@ -25,10 +25,8 @@ def power(n: int, *, effect: float, alpha: float, tests: float) -> float:
 
     ``tests`` is what ``equivalent_tests`` gives: each is made two-sided at alpha / tests.
     """
-    from scipy.stats import nct, t
-
-    critical = float(t.isf(alpha / (2 * tests), n - 1))
-    return float(nct.sf(critical, n - 1, abs(effect) * math.sqrt(n)))
+    critical = beyond(alpha / (2 * tests), n - 1)
+    return shifted_tail(critical, n - 1, abs(effect) * math.sqrt(n))
 
 
 def seeds_needed(*, effect: float, alpha: float, tests: float, fewest: int, wanted: float = 0.8) -> int | None:

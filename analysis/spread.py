@@ -23,6 +23,7 @@ from analysis import units
 from analysis.finals import Finals
 from analysis.ledger import Question
 from analysis.records import Scalar
+from analysis.student import beyond
 from analysis.verdict import Interval
 
 VARY = "vary"
@@ -123,11 +124,9 @@ def interval(estimate: float, left_out: Array, *, alpha: float) -> Interval | No
 
 def jackknife(estimate: Array, left_out: Array, *, alpha: float) -> tuple[Array, Array]:
     """The ends [...] of the interval of an estimate [...], from those [..., n] that leave one out."""
-    from scipy.stats import t  # 1.3 s to import
-
     n = left_out.shape[-1]
     pseudo = n * estimate[..., None] - (n - 1) * left_out
-    reach = float(t.isf(alpha / 2, n - 1)) * pseudo.std(-1, ddof=1) / math.sqrt(n)
+    reach = beyond(alpha / 2, n - 1) * pseudo.std(-1, ddof=1) / math.sqrt(n)
     middle = pseudo.mean(-1)
     return middle - reach, middle + reach
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.student import beyond
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -47,8 +49,6 @@ def difference(
     Satterthwaite (1946). Otherwise each run is one value, and the interval is Student's. Raises ValueError for no run, one without
     samples, or crossed runs of different length.
     """
-    from scipy import stats
-
     rows = [np.asarray(row, dtype=np.float64) for row in values]
     lengths = {len(row) for row in rows}
     if not rows or 0 in lengths or (crossed and len(lengths) > 1):
@@ -69,7 +69,7 @@ def difference(
         low, high = value, value
     else:
         freedom = variance**2 / sum(part.variance**2 / part.freedom for part in parts if part.variance > 0)
-        half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
+        half = beyond((1 - confidence) / 2, freedom) * math.sqrt(variance)
         low, high = value - half, value + half
     return Difference(
         value=value,

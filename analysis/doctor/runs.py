@@ -14,6 +14,7 @@ from analysis.doctor.finding import Disease, Finding, found
 from analysis.edges import Tuned, edges, read_range
 from analysis.ledger import Question
 from analysis.records import Stage, Status, TrialRecord
+from analysis.student import tail
 
 FEWEST = 5
 """Finals from which one can be said to lie apart from the others."""
@@ -69,10 +70,8 @@ def _apart(*, gap: float, spread: float, others: int) -> float:
     """The chance that the worst of equal normal runs lies so far from the others; all may be the worst one."""
     if spread == 0:
         return 0.0
-    from scipy import stats
-
     t = gap / (spread * math.sqrt(1 + 1 / others))
-    return float(min(1.0, (others + 1) * stats.t.sf(t, others - 1)))
+    return float(min(1.0, (others + 1) * tail(t, others - 1)))
 
 
 def wasted(group: Group, heats: Sequence[TrialRecord]) -> Finding | None:
