@@ -13,17 +13,14 @@ import numpy as np
 from sweeps.engine.lanes import solo
 from sweeps.engine.pack_sizes import choices
 from sweeps.engine.packing import LEAST, why_alone
-from sweeps.engine.pools import Pools
+from sweeps.engine.pools import FEW, Pools
 
 if TYPE_CHECKING:
     from sweeps.engine.spec import Sweep
     from trainables.fused.probe import Choice
 
-FEW = 8
-"""A pack that could not have so many members is not hoped for: packs of a few gain little, and trying takes seconds."""
-
 SHARE = 0.4
-"""Nor is anything tried where less than this share of the work could go into larger ones."""
+"""Nothing is tried where less than this share of the work could go into packs of ``FEW``."""
 
 WORTH = 1.3
 """How many times the work must go into that of packs. Members of a pack have no seconds of their own, which is a price too."""
@@ -69,8 +66,9 @@ def worth(sweep: Sweep, tried: Tried, *, at_once: int) -> float | None:
     if hoped < SHARE * pools.steps:
         return None
     choices, packed = tried(), pools.alone
-    for (_, alike), pool in pools.shared.items():
-        packed += pool.steps / (gained(choices[alike], pool.members) if alike in choices else 1.0)
+    for shape, pool in pools.shared.items():
+        choice = choices.get(shape[1]) if pools.worth_a_pack(shape) else None
+        packed += pool.steps / (gained(choice, pool.members) if choice is not None else 1.0)
     return pools.steps / packed
 
 

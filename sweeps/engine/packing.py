@@ -8,26 +8,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from analysis.records import Stage
-from sweeps.engine.job import Job, key
-from sweeps.engine.search import PBT
+from sweeps.engine.job import Job
+from sweeps.engine.pools import Pools, Shape
 from trainables.fused.structure import structure, unfit
 
 if TYPE_CHECKING:
     from sweeps.engine.race import Race
     from sweeps.engine.spec import Sweep
-    from trainables.describe import Scalar
-
-Shape = tuple[Stage, str]
-"""What the jobs of one pack have in common: stage and structure."""
 
 SIZE = 32
 """Members of a pack of which nothing has been measured."""
 
 LEAST = 4
 """Fewer members than these make no pack: they train faster one by one."""
-
-LEARNING_SHARE = 4
-"""A search that learns from its heats has this part of them under way at a time, or ``LEAST`` in each lane."""
 
 
 class Packer:
@@ -40,6 +33,7 @@ class Packer:
 
     def __init__(self, race: Race, *, sizes: Mapping[str, int], lanes: int) -> None:
         self._race, self._sizes, self._lanes = race, sizes, lanes
+        self._pools = Pools.of(race.sweep, at_once=lanes)
         self._waiting: dict[Shape, list[Job]] = {}
         self._ready: deque[list[Job]] = deque()
 
@@ -63,11 +57,7 @@ class Packer:
 
     def _enough(self, alike: Shape) -> float:
         """How many jobs of a structure are waited for: a full pack for all lanes, fewer heats of searches that learn."""
-        full = self._sizes.get(alike[1], SIZE) * self._lanes
-        if alike[0] is not Stage.HEAT:
-            return full
-        levels = {key(job.level): job.level for job in self._waiting[alike]}
-        return min(full, sum(heats_at_once(self._race.sweep, level, self._lanes) for level in levels.values()))
+        return min(self._sizes.get(alike[1], SIZE) * self._lanes, self._pools.most(alike))
 
     def _alike(self, job: Job) -> Shape | None:
         """What the jobs of one pack have in common; None for one that is trained alone.
@@ -82,21 +72,8 @@ class Packer:
             return None
         if job.stage is Stage.FINAL and job.seed - sweep.seed <= sweep.timed_finals:
             return None
-        alike = structure(sweep.task, recipe)
-        return (job.stage, alike) if self._sizes.get(alike, SIZE) > 1 else None
-
-
-def heats_at_once(sweep: Sweep, level: Mapping[str, Scalar], lanes: int) -> float:
-    """Heats of a level that may share a pack: some for a search that learns, which must hear of them before it asks for others.
-
-    Infinite where nothing is learned from them.
-    """
-    search = sweep.search_of(level)
-    if isinstance(search, PBT):
-        return 1
-    if search is None or not search.learns:
-        return math.inf
-    return max(LEAST, sweep.heats(level) // LEARNING_SHARE // lanes)
+        alike = job.stage, structure(sweep.task, recipe)
+        return alike if self._sizes.get(alike[1], SIZE) > 1 and self._pools.worth_a_pack(alike) else None
 
 
 def parted(jobs: Sequence[Job], most: int, lanes: int) -> list[list[Job]]:

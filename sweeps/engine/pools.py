@@ -9,16 +9,26 @@ from typing import TYPE_CHECKING
 
 from analysis.records import Stage
 from sweeps.engine.estimate import heat_share, samples_of, steps
-from sweeps.engine.packing import Shape, heats_at_once
+from sweeps.engine.search import PBT
 from trainables.fused.structure import structure
 
 if TYPE_CHECKING:
     from sweeps.engine.spec import Sweep
+    from trainables.describe import Scalar
+
+Shape = tuple[Stage, str]
+"""What the trials of a pool have in common: stage and structure."""
+
+LEARNING_SHARE = 4
+"""A search that learns from its heats has this part of them under way at a time."""
+
+FEW = 8
+"""Smaller packs gain little; of heats nothing, since most of them are stopped early, and the pack shrinks."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Pool:
-    """Trials of one shape: how many, the steps of all of them, how many go together at most, and how many packs ``at_once``."""
+    """Trials of one shape: how many, the steps of all, how many may be under way at a time, and how many packs are ``at_once``."""
 
     at_once: int
     trials: float = 0.0
@@ -28,7 +38,7 @@ class Pool:
     @property
     def members(self) -> int:
         """Of a pack."""
-        return int(min(self.most, self.trials / self.at_once))
+        return int(min(self.most, self.trials) / self.at_once)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +61,7 @@ class Pools:
             timed = min(sweep.seeds, sweep.timed_finals)
             alone += timed * full
             groups = (
-                (Stage.HEAT, sweep.heats(level), full * heat_share(sweep, level), heats_at_once(sweep, level, at_once)),
+                (Stage.HEAT, sweep.heats(level), full * heat_share(sweep, level), heats_at_once(sweep, level)),
                 (Stage.FINAL, sweep.seeds - timed, full, math.inf),
             )
             for end in range(sweep.ends):
@@ -63,6 +73,15 @@ class Pools:
                     pool.most += most / sweep.ends
         return cls(alone=alone, shared=shared)
 
+    def most(self, shape: Shape) -> float:
+        """How many trials of a shape may be under way at a time, infinite where nothing bounds them."""
+        return self.shared[shape].most if shape in self.shared else math.inf
+
+    def worth_a_pack(self, shape: Shape) -> bool:
+        """False for heats of which too few may go together."""
+        pool = self.shared.get(shape) if shape[0] is Stage.HEAT else None
+        return pool is None or pool.most / pool.at_once >= FEW
+
     @property
     def steps(self) -> float:
         """Of all trials."""
@@ -71,3 +90,16 @@ class Pools:
     def members(self, alike: str) -> int:
         """Of the largest pack of a structure."""
         return max((pool.members for (_, shape), pool in self.shared.items() if shape == alike), default=0)
+
+
+def heats_at_once(sweep: Sweep, level: Mapping[str, Scalar]) -> float:
+    """Heats of a level under way at a time: some for a search that learns, which must hear of them before it asks for others.
+
+    Infinite where nothing is learned from them.
+    """
+    search = sweep.search_of(level)
+    if isinstance(search, PBT):
+        return 1
+    if search is None or not search.learns:
+        return math.inf
+    return max(1, sweep.heats(level) // LEARNING_SHARE)

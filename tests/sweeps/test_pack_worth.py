@@ -24,6 +24,12 @@ from trainables.models import MLP
 GAINS = {4: 2.0, 16: 4.0, 64: 8.0}
 
 
+@pytest.fixture(autouse=True)
+def no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray, which counts this machine, settles once in a process whether it asks for a token; other tests start it without."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+
+
 PARTS = Recipe(model=MLP(widths=(8,)), batch_size=16, micro_batch=4, optimizer=SGD(lr=0.1), epochs=9)
 """What packs cannot do."""
 
@@ -51,7 +57,7 @@ def test_pools_hold_every_step_once() -> None:
     assert pools.alone == sum(6 * 9 * steps for steps in epochs.values())
     assert pools.steps - pools.alone == pytest.approx(sum(5 * 9 * HEAT_SHARE * steps for steps in epochs.values()))
     assert {stage for stage, _ in pools.shared} == {Stage.HEAT, Stage.FINAL}
-    assert max(pool.members for pool in pools.shared.values()) == 4
+    assert max(pool.members for pool in pools.shared.values()) == 1  # a search that learns from five heats
 
 
 def heats(sweep: Sweep, at_once: int) -> int:
@@ -64,7 +70,7 @@ def heats(sweep: Sweep, at_once: int) -> int:
 
 def test_heats_share_packs_as_far_as_nothing_is_learned_from_them() -> None:
     assert [heats(many(), at_once) for at_once in (1, 2, 4)] == [64, 32, 16]
-    assert [heats(many(search=TPE(trials=64)), at_once) for at_once in (1, 2, 4, 8)] == [16, 8, 4, 4]
+    assert [heats(many(search=TPE(trials=64)), at_once) for at_once in (1, 2, 4, 8)] == [16, 8, 4, 2]
 
 
 def test_levels_of_one_structure_share_packs() -> None:
