@@ -43,6 +43,11 @@ def seeded(device: torch.device, *parts: int | str) -> Iterator[None]:
     """
     import torch
 
+    seed = derived(*parts)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(derived(*parts))
+        # Not torch.manual_seed, which seeds devices that are not put back, and takes a millisecond where there is no GPU.
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield

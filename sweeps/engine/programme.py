@@ -44,7 +44,7 @@ class Programme:
     ) -> None:
         self._sweep, self._spent, self._concurrency = sweep, spent, concurrency
         records = list(known)
-        self._settled = {record.id: record for record in records if _settled(record)}
+        self._settled = {record.id: self._brief(record) for record in records if _settled(record)}
         self._again = [record for record in records if not record.status.settled]
         self._dealt_before = {record.id: record.number for record in self._again if record.number is not None}
         self._live: dict[str, Job] = {}
@@ -103,7 +103,7 @@ class Programme:
     def ended(self, record: TrialRecord) -> None:
         """Take in how a job ended."""
         job = self._live.pop(record.id)
-        self._settled[record.id] = record
+        self._settled[record.id] = self._brief(record)
         if job.stage is Stage.HEAT:
             level = self._levels[key(job.level)]
             self._tell(level, record)
@@ -174,9 +174,14 @@ class Programme:
         return None
 
     def _tell(self, level: _Level, record: TrialRecord) -> None:
-        level.heats[record.id] = record
+        level.heats[record.id] = self._brief(record)
         if level.study is not None:
             level.study.tell(record)
+
+    def _brief(self, record: TrialRecord) -> TrialRecord:
+        """A record with what is still asked of its history: a sweep of thousands of trials would fill the memory with the rest."""
+        names = ("epoch", "shared", f"val/{self._sweep.task.goal.metric}")
+        return replace(record, history=[{name: row[name] for name in names if name in row} for row in record.history])
 
     def _heat(self, level: _Level, asked: Asked) -> Job:
         return Job.of(
