@@ -24,7 +24,7 @@ sweep = Sweep(
     ),
     search=TPE(trials=16),  # for each batch size
     early_stop=ASHA(grace=2, factor=3),
-    seeds=8,  # finals
+    seeds=32,  # finals
 )
 
 if __name__ == "__main__":
