@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -56,6 +56,12 @@ def like_with_like(levels: Sequence[Finals]) -> bool:
 def clocked(record: TrialRecord) -> bool:
     """True for a trial that was trained alone from its first epoch on, so that its seconds are its own."""
     return not any("shared" in row for row in record.history)
+
+
+def apart(finals: Iterable[Sequence[TrialRecord]]) -> int | None:
+    """How many finals of a level were trained alone, in the level that has fewest of them; None where all were."""
+    groups = [[clocked(record) for record in group] for group in finals]
+    return None if all(map(all, groups)) else min(map(sum, groups))
 
 
 def cost_to_target(level: Finals, goal: Goal, *, timed: bool, confidence: float) -> CostToTarget | None:

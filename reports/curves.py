@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.records import TrialRecord
+from analysis.target import clocked
 from reports.reduce import thin
 
 BAND = (0.1, 0.9)
@@ -36,25 +37,31 @@ def number(value: Any) -> float | None:
 
 
 def curve_points(finals: Mapping[str, Sequence[TrialRecord]], metric: str) -> list[CurvePoint]:
-    """The mean curve of each level, at most 50 epochs of it; finals by level's label, ``metric`` with its prefix."""
+    """The mean curve of each level, at most 50 epochs of it; finals by level's label, ``metric`` with its prefix.
+
+    Seconds are those of the finals that were trained alone.
+    """
     points: list[CurvePoint] = []
     for label, records in finals.items():
         values: dict[int, list[float]] = {}
         seconds: dict[int, list[float]] = {}
+        clocks: dict[int, int] = {}
         for record in records:
+            alone = clocked(record)
             for row in record.history:
                 value, epoch = number(row.get(metric)), number(row.get("epoch"))
                 if value is None or epoch is None:
                     continue
                 values.setdefault(int(epoch), []).append(value)
-                if (at := number(row.get("seconds"))) is not None:
+                clocks[int(epoch)] = clocks.get(int(epoch), 0) + alone
+                if alone and (at := number(row.get("seconds"))) is not None:
                     seconds.setdefault(int(epoch), []).append(at)
         for epoch in thin(sorted(values)):
             here = np.array(values[epoch])
             low, high = (float(q) for q in np.quantile(here, BAND))
-            # Half of the runs' clocks would place the point by the wrong runs.
-            timed = len(seconds.get(epoch, ())) == len(here)
-            at = float(np.median(seconds[epoch])) if timed else None
+            # Half of the runs' clocks would place the point by the wrong runs; those of a pack have none.
+            timed = seconds.get(epoch, [])
+            at = float(np.median(timed)) if timed and len(timed) == clocks[epoch] else None
             points.append(
                 CurvePoint(
                     level=label, epoch=epoch, seconds=at, mean=float(here.mean()), low=low, high=high, n=len(here)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from analysis.importance import importances
 from analysis.ledger import Question
 from analysis.records import Stage, Status, TrialRecord
+from analysis.target import apart
 from reports import importance_chart
 from reports.curve_chart import mean_curves
 from reports.curves import BAND, coincident, curve_points, window
@@ -54,8 +55,9 @@ def learning(question: Question, records: Sequence[TrialRecord], labels: Labels)
     if any(point.seconds is not None for point in points):
         timed = {point.level for point in points if point.seconds is not None}
         words = (
-            "The same over training time, each point at the median of the seconds that the level's finals took to it."
+            "The same over training time, each point at the median of the seconds that the level's finals took to it"
         )
+        words += ", those that were trained alone." if apart(finals.values()) is not None else "."
         if untimed := [label for label in finals if label not in timed]:
             words += f" No seconds are known for {_listed(untimed)}."
         drawn.append(

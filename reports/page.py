@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import units
 from analysis.ledger import Question, read_ledger, read_question
-from analysis.records import TrialRecord
+from analysis.records import Stage, TrialRecord
 from analysis.redact import redact, redact_all
+from analysis.target import apart
 from analysis.verdict import Verdict, bounded
 from reports import doctor, ensemble, facts, figures, front, profile, scaling, spread, step_chart, trials
 from reports.bundle import javascript
@@ -82,6 +83,7 @@ def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict,
             against_best=differences(verdict, labels, best_only=True),
             all_pairs=differences(verdict, labels, best_only=False),
             speeds=speeds(verdict, labels, quickest_only=True),
+            apart=apart(labels.grouped([record for record in records if record.stage is Stage.FINAL]).values()),
             all_speeds=speeds(verdict, labels, quickest_only=False),
             learning=learning,
             search=search,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from analysis.judge import judge
 from analysis.ledger import Goal, read_ledger, read_question
 from analysis.records import Stage, Status
+from analysis.target import apart
 from analysis.verdict import Comparison
 from reports import bundle, palette
 from reports.curve_chart import spread
@@ -228,6 +231,25 @@ def test_no_comparison_is_no_table(tmp_path: Path) -> None:
     labels = Labels.of(question, records, verdict)
     assert differences(verdict, labels, best_only=True) is None
     assert speeds(verdict, labels, quickest_only=True) is None
+
+
+def test_a_curve_over_time_is_placed_by_the_finals_that_were_trained_alone() -> None:
+    """Those of a pack have no clock of their own, and count for the mean alone."""
+    alone = finals([0.9, 0.8, 0.7])
+    packed = replace(alone[2], history=[{**_without(row, "seconds"), "shared": 4} for row in alone[2].history])
+    whole = curve_points({"16": alone}, "val/accuracy")
+    mixed = curve_points({"16": [*alone[:2], packed]}, "val/accuracy")
+    two = curve_points({"16": alone[:2]}, "val/accuracy")
+    assert [point.mean for point in mixed] == [point.mean for point in whole]
+    assert [point.seconds for point in mixed] == [point.seconds for point in two]
+    assert all(point.seconds is not None for point in mixed)
+    assert all(point.seconds is None for point in curve_points({"16": [packed]}, "val/accuracy"))
+    assert apart([alone]) is None
+    assert apart([[*alone[:2], packed], alone]) == 2
+
+
+def _without(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != name}
 
 
 def test_a_tally_counts_what_is_missing(tmp_path: Path) -> None:
