@@ -34,6 +34,7 @@ bench: $(VENV)/.developing
 	$(BIN)/python -m benchmarks.loop_overhead
 	$(BIN)/python -m benchmarks.step_parts
 	$(BIN)/python -m benchmarks.fused
+	$(BIN)/python -m benchmarks.keeping_up
 	$(BIN)/python -m benchmarks.data_paths
 	$(BIN)/python -m benchmarks.checkpoint_cost
 	$(BIN)/python -m benchmarks.instruments

@@ -30,7 +30,7 @@ if str(ROOT) not in sys.path:
 from benchmarks.conditions import environment, invocation, machine, natural, say, under, versions  # noqa: E402
 from benchmarks.ours import KEPT_EPOCHS  # noqa: E402
 
-TRIALS, QUICK_TRIALS = 2000, 100
+TRIALS, QUICK_TRIALS = 2000, 40
 METRICS = 5
 """Of an epoch: loss and learning rate in training, loss and accuracy in validation, and samples seen."""
 
