@@ -62,6 +62,7 @@ class Writer:
         self._folder = folder
         self._tails: dict[str, by_step.Tail] = {}
         self._live: dict[str, _Live] = {}
+        self._stale: set[str] = set()
         self._owed: dict[str, TrialRecord] = {}
         self._told: dict[str, TrialRecord] = {}
         self._results: dict[str, TrialRecord] = {}
@@ -81,7 +82,10 @@ class Writer:
 
     def ended(self, record: TrialRecord) -> None:
         """A trial's last word."""
-        self._live.pop(record.id, None)
+        live = self._live.pop(record.id, None)
+        last = {row["epoch"]: row for row in record.history}
+        if live is not None and any(last.get(row["epoch"]) != row for row in live.rows):
+            self._stale.add(record.id)  # some of its epochs were trained again
         self._owed[record.id] = record
         self._results[record.id] = replace(record, history=())
 
@@ -214,12 +218,13 @@ class Writer:
 
     def _complete(self, store: Store, record: TrialRecord) -> None:
         found = self._runs.get(record.id)
-        if found is not None and found.closed:
+        if found is not None and (found.closed or record.id in self._stale):
             store.delete(found)
             del self._runs[record.id]
             self._tails.pop(record.id, None)  # the new run gets all of its steps
             found = None
         found = found or self._create(store, record)
+        self._stale.discard(record.id)
         tags = self._naming.tags(record)
         changed = {name: value for name, value in tags.items() if found.tags.get(name) != value}
         # The goal's test value first: the page that compares runs shows the first metric that was written.

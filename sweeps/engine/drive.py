@@ -96,9 +96,12 @@ def _run(lane: str, race: Race, runner: Runner, concurrency: int, folder: Path) 
         elif lane == "fused":
             from sweeps.engine.lanes import fused
             from sweeps.engine.pack_sizes import pack_sizes
+            from sweeps.engine.packing import Packer
+            from sweeps.engine.pools import Pools
 
-            sizes = pack_sizes(runner.sweep, at_once=concurrency)
-            fused.run(race, runner, resources=resources, concurrency=concurrency, scratch=scratch, sizes=sizes)
+            pools = Pools.of(runner.sweep, at_once=concurrency)
+            packer = Packer(race, sizes=pack_sizes(runner.sweep, pools), pools=pools)
+            fused.run(race, runner, resources=resources, concurrency=concurrency, scratch=scratch, packer=packer)
         elif lane == "crew":
             from sweeps.engine.lanes import crew
 

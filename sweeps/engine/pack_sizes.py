@@ -24,12 +24,12 @@ COPIES = 2
 """Of each member's data: its own, and the one in which all are side by side."""
 
 
-def pack_sizes(sweep: Sweep, *, at_once: int) -> dict[str, int]:
-    """The sizes by structure, 1 where trials are best trained alone; ``at_once`` packs are trained side by side."""
-    return {alike: choice.size for alike, choice in choices(sweep, at_once=at_once).items()}
+def pack_sizes(sweep: Sweep, pools: Pools) -> dict[str, int]:
+    """The sizes by structure, 1 where trials are best trained alone."""
+    return {alike: choice.size for alike, choice in choices(sweep, pools).items()}
 
 
-def choices(sweep: Sweep, *, at_once: int) -> dict[str, Choice]:
+def choices(sweep: Sweep, pools: Pools) -> dict[str, Choice]:
     """What was chosen, by structure; tried here, once on a machine, in a few seconds, up to the size that there are trials for, and
     room for their data.
 
@@ -43,17 +43,17 @@ def choices(sweep: Sweep, *, at_once: int) -> dict[str, Choice]:
     if sweep.resources.gpus != 0 and torch.cuda.is_available():
         return {}
     found: dict[str, Choice] = {}
-    splits, threads, pools = load(sweep), torch.get_num_threads(), Pools.of(sweep, at_once=at_once)
+    splits, threads = load(sweep), torch.get_num_threads()
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    room = room_for(sweep, splits, memory // 2 // at_once)
+    room = room_for(sweep, splits, memory // 2 // pools.at_once)
     torch.set_num_threads(sweep.resources.cpus)
     try:
         for recipe in (sweep.corner(level, end) for level in sweep.levels() for end in range(sweep.ends)):
             alike = structure(sweep.task, recipe)
             if alike not in found and next(unfit(recipe), None) is None:
                 seeded = replace(recipe, seed=sweep.heat_seeds())
-                most = min(pools.members(alike), room)
-                sizes = [size for before, size in pairwise((0, *SIZES)) if before < most]
+                most = pools.members(alike)
+                sizes = [size for before, size in pairwise((0, *SIZES)) if before < most and size <= room]
                 found[alike] = chosen(sweep.task, seeded, splits, torch.device("cpu"), sizes)
     except Exception:
         logging.getLogger(__name__).debug("no size was chosen", exc_info=True)

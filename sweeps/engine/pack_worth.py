@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.records import Stage
 from sweeps.engine.lanes import solo
 from sweeps.engine.pack_sizes import choices
 from sweeps.engine.packing import LEAST, why_alone
@@ -36,16 +37,20 @@ def laned(sweep: Sweep, *, at_once: int, say: Callable[[str], None]) -> Sweep:
     sizes are tried all the same, so that it is said what takes so long; they are kept for when the trials begin.
     """
 
+    if sweep.lane not in ("auto", "fused") or why_alone(sweep):
+        return sweep
+    pools = Pools.of(sweep, at_once=at_once)
+
     def tried() -> Mapping[str, Choice]:
         say("Trying packs of trials …")
-        return choices(sweep, at_once=at_once)
+        return choices(sweep, pools)
 
-    if sweep.lane == "fused" and not why_alone(sweep):
+    if sweep.lane == "fused":
         tried()
     without_gpu = sweep.resources.gpus == 0 or ("RAY_ADDRESS" not in os.environ and not solo.alone().holds.get("GPU"))
     if sweep.lane != "auto" or sweep.most_workers > 1 or not without_gpu:
         return sweep
-    gain = worth(sweep, tried, at_once=at_once)
+    gain = worth(pools, tried)
     if gain is None:
         return sweep
     taken = gain >= WORTH
@@ -54,20 +59,14 @@ def laned(sweep: Sweep, *, at_once: int, say: Callable[[str], None]) -> Sweep:
     return replace(sweep, lane="fused") if taken else sweep
 
 
-def worth(sweep: Sweep, tried: Tried, *, at_once: int) -> float | None:
-    """How many times the sweep's steps go into what they cost in packs; None where it is not tried since too few could gain.
-
-    ``at_once`` packs are trained side by side, so that each gets its share of the trials.
-    """
-    if why_alone(sweep):
-        return None
-    pools = Pools.of(sweep, at_once=at_once)
+def worth(pools: Pools, tried: Tried) -> float | None:
+    """How many times all steps go into what they cost in packs; None where nothing is tried, since too few could gain."""
     hoped = sum(pool.steps for pool in pools.shared.values() if pool.members >= FEW)
     if hoped < SHARE * pools.steps:
         return None
     choices, packed = tried(), pools.alone
     for shape, pool in pools.shared.items():
-        choice = choices.get(shape[1]) if pools.worth_a_pack(shape) else None
+        choice = choices.get(shape[1]) if pool.members >= FEW or shape[0] is Stage.FINAL else None
         packed += pool.steps / (gained(choice, pool.members) if choice is not None else 1.0)
     return pools.steps / packed
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from analysis.front import COSTS
 from analysis.records import Stage
 from sweeps.engine.job import Job
-from sweeps.engine.pools import Pools, Shape
+from sweeps.engine.pools import Pools, Shape, learns
 from trainables.fused.structure import structure, unfit
 
 if TYPE_CHECKING:
@@ -27,19 +28,24 @@ class Packer:
     """Takes jobs from the race and deals them out in packs that have one structure, as even as they come.
 
     ``sizes`` says of a structure how many members a pack has at most; those that are not in it have ``SIZE``. A job that cannot be
-    trained with others, or had better not be, is a pack of its own. Jobs wait until there are enough for ``lanes`` packs, so that
-    all who work are given as much, or until the race has no other.
+    trained with others, or had better not be, is a pack of its own. Jobs wait until there are enough for as many packs as are
+    trained side by side, so that all who work are given as much, or until the race has no other.
     """
 
-    def __init__(self, race: Race, *, sizes: Mapping[str, int], lanes: int) -> None:
-        self._race, self._sizes, self._lanes = race, sizes, lanes
-        self._pools = Pools.of(race.sweep, at_once=lanes)
+    def __init__(self, race: Race, *, sizes: Mapping[str, int], pools: Pools) -> None:
+        self._race, self._sizes, self._pools, self._lanes = race, sizes, pools, pools.at_once
         self._waiting: dict[Shape, list[Job]] = {}
         self._ready: deque[list[Job]] = deque()
 
     def next(self) -> list[Job]:
-        """The next pack; empty when there is none now."""
-        while not self._ready and (job := self._race.next()) is not None:
+        """The next pack, begun; empty when there is none now."""
+        while pack := self._drawn():
+            if begun := [job for job in pack if self._race.begin(job)]:
+                return begun
+        return []
+
+    def _drawn(self) -> list[Job]:
+        while not self._ready and (job := self._race.draw()) is not None:
             alike = self._alike(job)
             if alike is None:
                 self._ready.append([job])
@@ -66,14 +72,15 @@ class Packer:
         """
         sweep = self._race.sweep
         recipe = sweep.resolved(job.point, job.seeds)
-        if job.earlier or job.until is not None or next(unfit(recipe), None) is not None or _watched(sweep):
+        if job.earlier or job.until is not None or next(unfit(recipe), None) or next(_watched(sweep), None):
             return None
         if self._race.deaths(job.id) > 1:
             return None
         if job.stage is Stage.FINAL and job.seed - sweep.seed <= sweep.timed_finals:
             return None
         alike = job.stage, structure(sweep.task, recipe)
-        return alike if self._sizes.get(alike[1], SIZE) > 1 and self._pools.worth_a_pack(alike) else None
+        worth = self._pools.worth_a_pack(alike, learned_from=learns(sweep.search_of(job.level)))
+        return alike if worth and self._sizes.get(alike[1], SIZE) > 1 else None
 
 
 def parted(jobs: Sequence[Job], most: int, lanes: int) -> list[list[Job]]:
@@ -93,16 +100,17 @@ def parted(jobs: Sequence[Job], most: int, lanes: int) -> list[list[Job]]:
     return packs
 
 
-def _watched(sweep: Sweep) -> bool:
-    """Whether the sweep wants of each trial what only a trial alone can give."""
-    return sweep.profile is not None or sweep.log_every is not None or sweep.keep != type(sweep.keep)()
+def _watched(sweep: Sweep) -> Iterator[str]:
+    """What the sweep wants of each trial that only a trial alone can give."""
+    if sweep.profile is not None or sweep.log_every is not None or sweep.keep != type(sweep.keep)():
+        yield "profile, log_every and keep ask for what only a trial alone can give"
+    if sweep.also is not None and sweep.also.goal.metric in COSTS:
+        yield f"also asks for {sweep.also.goal.metric}, which trials of a pack share"
 
 
 def why_alone(sweep: Sweep) -> list[str]:
     """Why trials of this sweep are not fused, a sentence for each reason; nothing where all are."""
-    found: dict[str, None] = {}
-    if _watched(sweep):
-        found["profile, log_every and keep ask for what only a trial alone can give"] = None
+    found: dict[str, None] = dict.fromkeys(_watched(sweep))
     for level in sweep.levels():
         for end in range(sweep.ends):
             found |= dict.fromkeys(unfit(sweep.corner(level, end)))

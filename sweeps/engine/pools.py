@@ -13,6 +13,7 @@ from sweeps.engine.search import PBT
 from trainables.fused.structure import structure
 
 if TYPE_CHECKING:
+    from sweeps.engine.search import Search
     from sweeps.engine.spec import Sweep
     from trainables.describe import Scalar
 
@@ -43,8 +44,9 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pools:
-    """All of a sweep's pools, and the steps of the trials that no lane packs."""
+    """All of a sweep's pools, where so many packs are trained ``at_once``, and the steps of the trials that no lane packs."""
 
+    at_once: int
     alone: float
     shared: Mapping[Shape, Pool]
 
@@ -52,7 +54,8 @@ class Pools:
     def of(cls, sweep: Sweep, *, at_once: int) -> Pools:
         """Of a sweep that trains so many packs side by side, so that each gets its share of the trials.
 
-        A level whose searched settings make several structures has its trials shared out between these.
+        Finals of a level whose searched settings make several structures are shared out between these; its heats, of which nobody
+        knows what they will be, count as trained alone.
         """
         alone, samples = 0.0, samples_of(sweep)
         shared: dict[Shape, Pool] = {}
@@ -60,27 +63,31 @@ class Pools:
             full = steps(sweep, level, samples)
             timed = min(sweep.seeds, sweep.timed_finals)
             alone += timed * full
-            groups = (
+            groups = [
                 (Stage.HEAT, sweep.heats(level), full * heat_share(sweep, level), heats_at_once(sweep, level)),
                 (Stage.FINAL, sweep.seeds - timed, full, math.inf),
-            )
-            for end in range(sweep.ends):
-                shape = structure(sweep.task, sweep.corner(level, end))
+            ]
+            shapes = [structure(sweep.task, sweep.corner(level, end)) for end in range(sweep.ends)]
+            if len({*shapes}) > 1:
+                heats, *groups = groups
+                alone += heats[1] * heats[2]
+            for shape in shapes:
                 for stage, trials, cost, most in groups:
                     pool = shared.setdefault((stage, shape), Pool(at_once=at_once))
                     pool.trials += trials / sweep.ends
                     pool.steps += trials * cost / sweep.ends
                     pool.most += most / sweep.ends
-        return cls(alone=alone, shared=shared)
+        return cls(at_once=at_once, alone=alone, shared=shared)
 
     def most(self, shape: Shape) -> float:
         """How many trials of a shape may be under way at a time, infinite where nothing bounds them."""
         return self.shared[shape].most if shape in self.shared else math.inf
 
-    def worth_a_pack(self, shape: Shape) -> bool:
-        """False for heats of which too few may go together."""
-        pool = self.shared.get(shape) if shape[0] is Stage.HEAT else None
-        return pool is None or pool.most / pool.at_once >= FEW
+    def worth_a_pack(self, shape: Shape, *, learned_from: bool) -> bool:
+        """False for heats that a search learns from where too few may go together, or nobody knows how many."""
+        if shape[0] is not Stage.HEAT or not learned_from:
+            return True
+        return shape in self.shared and self.shared[shape].most / self.at_once >= FEW
 
     @property
     def steps(self) -> float:
@@ -92,6 +99,11 @@ class Pools:
         return max((pool.members for (_, shape), pool in self.shared.items() if shape == alike), default=0)
 
 
+def learns(search: Search | PBT | None) -> bool:
+    """Whether what a search asks for depends on what it has heard."""
+    return isinstance(search, PBT) or (search is not None and search.learns)
+
+
 def heats_at_once(sweep: Sweep, level: Mapping[str, Scalar]) -> float:
     """Heats of a level under way at a time: some for a search that learns, which must hear of them before it asks for others.
 
@@ -100,6 +112,6 @@ def heats_at_once(sweep: Sweep, level: Mapping[str, Scalar]) -> float:
     search = sweep.search_of(level)
     if isinstance(search, PBT):
         return 1
-    if search is None or not search.learns:
+    if not learns(search):
         return math.inf
     return max(1, sweep.heats(level) // LEARNING_SHARE)

@@ -58,6 +58,8 @@ class _Entry:
 class Race:
     """What a lane talks to: ``next`` for a job, ``told`` for each message of a trial, ``died`` for a dead process.
 
+    A lane that gathers jobs before it runs them asks for them by ``draw``, and begins each when its turn has come.
+
     ``rows`` are the epochs that trials under way had told an earlier command. ``released``
     are the heats whose checkpoints nothing goes on from any more.
 
@@ -96,12 +98,20 @@ class Race:
                     self._cuts[record.id] = cut
 
     def next(self) -> Job | None:
-        """The next job, noted in the ledger; None when there is none now. One whose process died comes first."""
-        if self._again:
-            return self._again.pop(0)
-        job = self.programme.next()
-        if job is None:
-            return None
+        """The next job, begun; None when there is none now."""
+        job = self.draw()
+        while job is not None and not self.begin(job):
+            job = self.draw()
+        return job
+
+    def draw(self) -> Job | None:
+        """The next job, of which nobody hears before it is begun; first one whose process died. None when there is none now."""
+        return self._again.pop(0) if self._again else self.programme.next()
+
+    def begin(self, job: Job) -> bool:
+        """Note a job in the ledger, if it is not under way already; False when it has ended by that."""
+        if job.id in self._entries:
+            return True
         record = self._record(job, Status.RUNNING)
         entry = self._entries[job.id] = _Entry(job, record)
         self._ledger.append(record)
@@ -113,8 +123,8 @@ class Race:
             # The driver was killed between the cut and the line that says so.
             entry.cut = self._cuts.pop(job.id)
             self.stopped(job.id)
-            return self.next()
-        return job
+            return False
+        return True
 
     @property
     def done(self) -> bool:
@@ -146,8 +156,9 @@ class Race:
             self.died(job_id)  # its function left without a last word
 
     def deaths(self, job_id: str) -> int:
-        """How often the process of a job under way has died."""
-        return self._entries[job_id].deaths
+        """How often the process of a job has died."""
+        entry = self._entries.get(job_id)
+        return entry.deaths if entry is not None else 0
 
     def died(self, job_id: str) -> None:
         """A trial's process is gone: the trial goes on from its checkpoint in another, ``RESTARTS`` times at most."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -403,7 +403,14 @@ def test_a_store_that_cannot_be_written_costs_nothing_and_is_made_up_for(sweep: 
 def test_who_asks_waits_as_long_as_trials_are_written_and_hears_how_many_are_left(
     sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analysis.tracking._LAST_WORDS", 1.0)  # less than writing them takes
+    log = Store.log
+
+    def slow(*arguments: Any, **settings: Any) -> None:
+        time.sleep(0.03)
+        log(*arguments, **settings)
+
+    monkeypatch.setattr(Store, "log", slow)
+    monkeypatch.setattr("analysis.tracking._LAST_WORDS", 2.0)  # less than writing them takes
     monkeypatch.setattr("analysis.tracking._NEWS", 0.05)
     records = [replace(OTHER, id=f"{number:012x}", number=number) for number in range(150)]
     news: list[str] = []
@@ -421,7 +428,29 @@ def test_who_asks_waits_as_long_as_trials_are_written_and_hears_how_many_are_lef
     left = [int(line.split()[3]) for line in news]
     assert all(line.startswith("MLflow is given ") for line in news)
     assert left == sorted(left, reverse=True)
-    assert len({*left}) > 20  # so it was waited for longer than its last words would be
+    assert len({*left}) > 40  # so it was waited for longer than its last words would be
+
+
+def test_a_run_whose_epochs_were_trained_again_is_written_anew(sweep: Sweep) -> None:
+    """Killed after its third epoch with a checkpoint of the first; what is trained then is otherwise, and ends sooner."""
+    rows = [{**row, "time": 100.0 + row["epoch"]} for row in FINAL.history[:3]]
+    again = [rows[0], {**rows[1], "val/accuracy": 0.123, "time": 200.0}]
+    tracker = sweep.tracker(linger=0)
+    try:
+        tracker.sync([])
+        tracker.started(RUNNING)
+        for row in rows:
+            tracker.reported(RUNNING.id, row)
+        tracker.links()
+        assert len(sweep.curve(sweep.runs()[FINAL.id], "val/accuracy")) == 3
+        tracker.ended(replace(FINAL, history=again, epochs=2))
+        tracker.links()
+    finally:
+        tracker.close()
+    run = sweep.runs()[FINAL.id]
+    assert run.info.status == "FINISHED"
+    curve = [(point.step, point.value) for point in sweep.curve(run, "val/accuracy")]
+    assert curve == [(row["epoch"], row["val/accuracy"]) for row in again]
 
 
 def test_closing_a_tracker_that_had_nothing_to_write_touches_nothing(tmp_path: Path) -> None:

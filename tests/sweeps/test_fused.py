@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from analysis.ledger import read_ledger
 from analysis.records import Stage, Status, TrialRecord
-from sweeps import ASHA, TPE, Grid, Random, Resources, Sweep, each, log_uniform
+from sweeps import ASHA, TPE, Grid, Random, Resources, Sweep, each, int_range, log_uniform
 from sweeps.engine.drive import drive
 from sweeps.engine.job import Job, key
 from sweeps.engine.lanes import solo
 from sweeps.engine.machine import Machine
 from sweeps.engine.packing import SIZE, Packer, parted, why_alone
 from sweeps.engine.packs import PackRunner
+from sweeps.engine.pools import Pools
 from sweeps.engine.stopping import Levels
 from sweeps.engine.trial import Runner
 from tests.sweeps.small import small, task
@@ -51,7 +52,7 @@ def ray_is_up() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if nothing had been measured: networks as small as these may well train faster alone on a busy machine."""
-    monkeypatch.setattr("sweeps.engine.pack_sizes.pack_sizes", lambda _, **__: {})
+    monkeypatch.setattr("sweeps.engine.pack_sizes.pack_sizes", lambda *_: {})
 
 
 def raced(sweep: Sweep, folder: Path, lane: str, *, concurrency: int = 2) -> dict[str, TrialRecord]:
@@ -251,12 +252,20 @@ class Dealt:
     sweep: Sweep
     jobs: list[Job]
     died: dict[str, int] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
 
-    def next(self) -> Job | None:
+    def draw(self) -> Job | None:
         return self.jobs.pop(0) if self.jobs else None
+
+    def begin(self, job: Job) -> bool:
+        return job.id not in self.ended
 
     def deaths(self, job_id: str) -> int:
         return self.died.get(job_id, 0)
+
+
+def packer_of(dealt: Dealt, lanes: int, sizes: Mapping[str, int]) -> Packer:
+    return Packer(dealt, sizes=sizes, pools=Pools.of(dealt.sweep, at_once=lanes))  # type: ignore[arg-type]
 
 
 def jobs(sweep: Sweep, stage: Stage, count: int, **point: Any) -> list[Job]:
@@ -285,7 +294,7 @@ def test_a_pack_holds_one_structure_and_one_stage() -> None:
         for level in sweep.levels()
         for stage in (Stage.HEAT, Stage.FINAL)
     ]
-    packer, packs = Packer(Dealt(sweep, list(dealt)), sizes={}, lanes=1), []  # type: ignore[arg-type]
+    packer, packs = packer_of(Dealt(sweep, list(dealt)), 1, {}), []
     while pack := packer.next():
         packs.append(pack)
     assert sorted(job.id for pack in packs for job in pack) == sorted(job.id for job in dealt)
@@ -299,7 +308,7 @@ def test_some_finals_are_trained_alone_where_seconds_are_asked_for() -> None:
     recipe = Recipe(model=MLP(), optimizer=SGD(lr=0.1))
     for timed, sizes in ((None, [1] * 8 + [12]), (3, [1] * 3 + [17]), (0, [20])):
         sweep = small(recipe=recipe, search=None, early_stop=None, timed=timed)
-        packer, packs = Packer(Dealt(sweep, jobs(sweep, Stage.FINAL, 20)), sizes={}, lanes=1), []  # type: ignore[arg-type]
+        packer, packs = packer_of(Dealt(sweep, jobs(sweep, Stage.FINAL, 20)), 1, {}), []
         while pack := packer.next():
             packs.append(pack)
         assert [len(pack) for pack in packs] == sizes
@@ -310,7 +319,7 @@ def test_a_search_that_learns_is_heard_before_it_is_asked_again() -> None:
     recipe = Recipe(model=MLP(), optimizer=SGD(lr=log_uniform(0.01, 1.0)))
     for search, size in ((TPE(trials=32), 8), (TPE(trials=16), 1), (Random(trials=32), 32), (Grid(trials=32), 32)):
         sweep = small(recipe=recipe, search=search, early_stop=None)
-        packer = Packer(Dealt(sweep, jobs(sweep, Stage.HEAT, 32, **{"optimizer.lr": 0.1})), sizes={}, lanes=1)  # type: ignore[arg-type]
+        packer = packer_of(Dealt(sweep, jobs(sweep, Stage.HEAT, 32, **{"optimizer.lr": 0.1})), 1, {})
         assert len(packer.next()) == size
 
 
@@ -321,9 +330,28 @@ def test_a_search_that_learns_is_heard_in_every_lane() -> None:
     alike = structure(sweep.task, sweep.corner({}, 0))
     for size, dealt_first in ((SIZE, 8), (1, 1)):
         dealt = Dealt(sweep, jobs(sweep, Stage.HEAT, 64, **{"optimizer.lr": 0.1}))
-        packer = Packer(dealt, sizes={alike: size}, lanes=2)  # type: ignore[arg-type]
+        packer = packer_of(dealt, 2, {alike: size})
         assert [len(packer.next()), len(packer.next())] == [dealt_first] * 2
         assert len(dealt.jobs) == 64 - 2 * dealt_first
+
+
+def test_a_search_whose_structures_nobody_knows_beforehand_is_asked_one_by_one() -> None:
+    recipe = Recipe(model=MLP(), batch_size=int_range(8, 64), optimizer=SGD(lr=0.1))
+    sweep = small(recipe=recipe, search=TPE(trials=64), early_stop=None)
+    points = [{"batch_size": 8 + number % 57} for number in range(64)]
+    dealt = Dealt(sweep, [job for point in points for job in jobs(sweep, Stage.HEAT, 1, **point)])
+    packer = packer_of(dealt, 1, {})
+    assert len(packer.next()) == 1
+    assert len(dealt.jobs) == 63
+
+
+def test_a_job_that_ends_when_it_is_begun_is_in_no_pack() -> None:
+    sweep = small(recipe=Recipe(model=MLP(), optimizer=SGD(lr=0.1)), search=None, early_stop=None, timed=0)
+    dealt = jobs(sweep, Stage.FINAL, 10)
+    packer = packer_of(Dealt(sweep, [*dealt], ended={job.id for job in dealt[:4]}), 1, {})
+    assert packer.next() == dealt[4:]
+    packer = packer_of(Dealt(sweep, [*dealt], ended={job.id for job in dealt}), 1, {})
+    assert packer.next() == []
 
 
 def test_jobs_wait_for_others_of_their_structure_while_there_are_any() -> None:
@@ -337,7 +365,7 @@ def test_jobs_wait_for_others_of_their_structure_while_there_are_any() -> None:
         for level in (first, second)
     ]
     sizes = {structure(sweep.task, sweep.corner(first, 0)): 1}
-    packer, packs = Packer(Dealt(sweep, dealt), sizes=sizes, lanes=2), []  # type: ignore[arg-type]
+    packer, packs = packer_of(Dealt(sweep, dealt), 2, sizes), []
     while pack := packer.next():
         packs.append(pack)
     assert [len(pack) for pack in packs] == [1] * 8 + [4, 4]
@@ -347,7 +375,7 @@ def test_a_trial_whose_process_died_twice_is_trained_alone() -> None:
     sweep = small(recipe=Recipe(model=MLP(), optimizer=SGD(lr=0.1)), search=None, early_stop=None, timed=0)
     dealt = jobs(sweep, Stage.FINAL, 10)
     died = {dealt[0].id: 2, dealt[1].id: 1}
-    packer, packs = Packer(Dealt(sweep, [*dealt], died), sizes={}, lanes=1), []  # type: ignore[arg-type]
+    packer, packs = packer_of(Dealt(sweep, [*dealt], died), 1, {}), []
     while pack := packer.next():
         packs.append([job.id for job in pack])
     assert packs == [[dealt[0].id], [job.id for job in dealt[1:]]]

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from analysis.records import Stage
-from sweeps import TPE, Random, Resources, Sweep, each, log_uniform
+from sweeps import TPE, Also, Random, Resources, Sweep, choice, each, log_uniform
 from sweeps.engine.estimate import HEAT_SHARE
 from sweeps.engine.pack_sizes import choices, room_for
 from sweeps.engine.pack_worth import gained, laned, worth
 from sweeps.engine.pools import Pools
 from tests.sweeps.small import small
-from trainables import SGD, Cosine, Recipe
+from trainables import SGD, Cosine, Minimise, Recipe
 from trainables.fused.probe import SIZES, Choice
 from trainables.fused.structure import structure
 from trainables.models import MLP
@@ -46,7 +46,7 @@ def planted(sweep: Sweep, size: int = 64, gains: Mapping[int, float] = GAINS) ->
 
 
 def worth_of(sweep: Sweep, *, at_once: int = 1, size: int = 64, gains: Mapping[int, float] = GAINS) -> float | None:
-    return worth(sweep, lambda: planted(sweep, size, gains), at_once=at_once)
+    return worth(Pools.of(sweep, at_once=at_once), lambda: planted(sweep, size, gains))
 
 
 def test_pools_hold_every_step_once() -> None:
@@ -91,7 +91,7 @@ def test_the_worth_is_that_of_what_goes_into_packs() -> None:
 
 def test_what_was_not_chosen_gains_nothing() -> None:
     assert worth_of(many(), size=1) == pytest.approx(1.0)
-    assert worth(many(), dict, at_once=1) == pytest.approx(1.0)
+    assert worth(Pools.of(many(), at_once=1), dict) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(("members", "gain"), [(1, 1.0), (3, 1.0), (4, 2.0), (8, 3.0), (16, 4.0), (32, 4.0), (64, 4.0)])
@@ -103,26 +103,47 @@ def test_gains_lie_between_those_that_were_tried_and_end_at_the_size_that_was_ch
     "changes",
     [
         {"seeds": 8, "search": TPE(trials=16)},
-        {"seeds": 4, "search": None},
+        {"seeds": 4, "search": None, "recipe": replace(PARTS, micro_batch=None)},
         {"log_every": 5},
-        {"recipe": PARTS},
+        {"recipe": PARTS, "search": None},
+        {"also": Also(goal=Minimise("cpu_seconds"))},
     ],
-    ids=["too few finals", "fewer than are timed", "log_every", "micro_batch"],
+    ids=["too few finals", "fewer than are timed", "log_every", "micro_batch", "a goal that packs share out"],
 )
-def test_what_cannot_gain_is_not_tried(changes: dict[str, Any]) -> None:
-    def tried() -> Mapping[str, Choice]:
+def test_what_cannot_gain_is_not_tried(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def tried(*_: Any) -> Mapping[str, Choice]:
         raise AssertionError("tried")
 
-    assert worth(many(**changes), tried, at_once=1) is None
+    monkeypatch.setattr("sweeps.engine.pack_worth.choices", tried)
+    said: list[str] = []
+    sweep = many(resources=Resources(gpus=0), **changes)
+    assert laned(sweep, at_once=1, say=said.append) is sweep
+    assert said == []
 
 
-def test_packs_are_no_larger_than_there_is_room_for_what_their_members_draw() -> None:
+def test_heats_of_which_nobody_knows_how_they_are_built_count_as_alone() -> None:
+    recipe = replace(many().recipe, model=choice(MLP(widths=(8,)), MLP(widths=(16,))))
+    pools = Pools.of(many(recipe=recipe), at_once=1)
+    assert {stage for stage, _ in pools.shared} == {Stage.FINAL}
+    assert pools.steps == Pools.of(many(), at_once=1).steps
+    heat = next((Stage.HEAT, shape) for _, shape in pools.shared)
+    assert pools.worth_a_pack(heat, learned_from=False)
+    assert not pools.worth_a_pack(heat, learned_from=True)
+
+
+def test_packs_are_no_larger_than_there_is_room_for_what_their_members_draw(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Finals that draw their split hold a set each, and the pack another of all; those that share one hold it once."""
     sweep = many()
     splits = sweep.task.load(0)
     size = sum(tensor.nbytes for samples in splits.named().values() for tensor in samples)
     assert room_for(sweep, splits, 20 * size) == 10
     assert room_for(replace(sweep, vary=("init", "order")), splits, 0) == max(SIZES)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("sweeps.engine.pack_sizes.room_for", lambda *_: 15)
+    (chosen,) = choices(sweep, Pools.of(sweep, at_once=1)).values()
+    assert chosen.gains.keys() == {4}
 
 
 def test_a_real_try_puts_many_small_trials_into_packs_and_leaves_alone_what_names_its_lane(
@@ -136,7 +157,7 @@ def test_a_real_try_puts_many_small_trials_into_packs_and_leaves_alone_what_name
     assert taken.lane == "fused"
     assert said[0] == "Trying packs of trials …"
     assert "so they are, as with --lane fused" in said[1]
-    assert {choice.size for choice in choices(sweep, at_once=2).values()} <= {
+    assert {choice.size for choice in choices(sweep, Pools.of(sweep, at_once=2)).values()} <= {
         16,
         32,
     }  # no more than there are trials for
@@ -150,6 +171,6 @@ def test_a_real_try_puts_many_small_trials_into_packs_and_leaves_alone_what_name
 def test_a_try_that_shows_no_gain_leaves_trials_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     sweep = many(resources=Resources(gpus=0))
-    monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda sweep, **_: planted(sweep, gains={4: 1.1, 64: 1.2}))
+    monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda sweep, _: planted(sweep, gains={4: 1.1, 64: 1.2}))
     assert laned(sweep, at_once=2, say=said.append) is sweep
     assert "each is trained alone" in said[1]

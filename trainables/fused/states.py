@@ -36,7 +36,7 @@ class States:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._writer, self._copies, self._clock = Writer(), Copies(), clock
         self._best: dict[Path, Weights] = {}
-        self._unwritten: set[Path] = set()
+        self._written: dict[Path, int] = {}
         self._due = clock() + FIRST_SECONDS
 
     def __enter__(self) -> Self:
@@ -52,7 +52,6 @@ class States:
         """Hold on to the weights of a run whose epoch is its best so far."""
         module = {name: _copy(value) for name, value in run.deployed.state_dict().items()}
         self._best[folder] = Weights(epoch=run.epoch, module=module)
-        self._unwritten.add(folder)
 
     def keep(self, runs: Mapping[Path, Run]) -> None:
         """Write the states of these runs where that is due, by their folders; asked for between two epochs.
@@ -64,30 +63,28 @@ class States:
         self._writer.wait()
         self._due = float("inf")  # until this is written
         states = self._copies.take({str(folder): run.state() for folder, run in runs.items()})
-        self._writer.submit(partial(self._write, states, self._taken(set(runs))))
+        self._writer.submit(partial(self._write, states, self._taken(runs)))
 
     def ended(self, folders: Collection[Path]) -> None:
         """Write the best weights of members, of those that have any that are not written, and come back when they are on disk.
 
         Raises OSError, naming path and way out, for what could not be written, now or the last time.
         """
-        if weights := self._taken(set(folders)):
-            self._writer.submit(partial(_write_best, weights))
-            self._writer.wait()
+        self._writer.wait()
+        self._write_best(self._taken(folders))
         for folder in folders:
             self._best.pop(folder, None)
 
-    def _taken(self, folders: set[Path]) -> dict[Path, Weights]:
+    def _taken(self, folders: Collection[Path]) -> dict[Path, Weights]:
         """The best weights of these members that are not on disk yet."""
-        taken = {folder: self._best[folder] for folder in folders & self._unwritten}
-        self._unwritten -= folders
-        return taken
+        there = {folder: self._best[folder] for folder in folders if folder in self._best}
+        return {folder: weights for folder, weights in there.items() if self._written.get(folder) != weights.epoch}
 
     def _write(self, states: Mapping[str, Mapping[str, Any]], best: Mapping[Path, Weights]) -> None:
         begun = self._clock()
         try:
             self._copies.wait()
-            _write_best(best)
+            self._write_best(best)
             for name, state in states.items():
                 folder = Path(name)
                 _unless_removed(folder, partial(save, folder / LAST, {**state, "remark": None}, before=folder / BEFORE))
@@ -95,10 +92,10 @@ class States:
             now = self._clock()
             self._due = now + (now - begun) / SHARE
 
-
-def _write_best(best: Mapping[Path, Weights]) -> None:
-    for folder, weights in best.items():
-        _unless_removed(folder, partial(save_weights, folder / BEST, weights))
+    def _write_best(self, best: Mapping[Path, Weights]) -> None:
+        for folder, weights in best.items():
+            _unless_removed(folder, partial(save_weights, folder / BEST, weights))
+            self._written[folder] = weights.epoch
 
 
 def _unless_removed(folder: Path, write: Callable[[], object]) -> None:

@@ -23,10 +23,8 @@ from sweeps.engine.spec import Resources
 from sweeps.engine.trial import Message, Runner
 
 
-def run(
-    race: Race, runner: Runner, *, resources: Resources, concurrency: int, scratch: Path, sizes: Mapping[str, int]
-) -> None:
-    """Run the whole sweep as one Tuner run, a pack of jobs a trial of Tune's; Ray must be up. ``sizes`` are by structure."""
+def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, scratch: Path, packer: Packer) -> None:
+    """Run the whole sweep as one Tuner run, a pack of jobs a trial of Tune's; Ray must be up."""
     broker, judged = brokered()
     packs = PackRunner(runner=runner)
 
@@ -43,6 +41,5 @@ def run(
 
         packs(jobs, tell)
 
-    packer = Packer(race, sizes=sizes, lanes=concurrency)
     wanted = capacity.bundle(resources)
     tuned(race, trial, wanted=wanted, concurrency=concurrency, scratch=scratch, deal=packer.next, judged=judged)

@@ -21,6 +21,7 @@ import torch
 from tests.trainables.small import recipe, task
 from trainables import EMA, SGD, EarlyStopping, Recipe
 from trainables.checkpoints import load_weights
+from trainables.checkpoints.weights import save_weights
 from trainables.fused.states import States
 from trainables.fused.train import Member, train_together
 from trainables.keep import BEST, LAST
@@ -223,3 +224,29 @@ def test_after_a_write_that_failed_the_next_is_tried(tmp_path: Path, monkeypatch
             with pytest.raises(OSError, match="No space left"):
                 again_and_again()
             assert len(tried) == number
+
+
+def test_weights_handed_to_a_write_that_failed_are_no_end_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write was that of the states, and still under way when the member ended."""
+    run = Member(name="1", recipe=recipes()["1"], folder=tmp_path, splits=task.load(0)).run(task, torch.device("cpu"))
+    tries: list[Path] = []
+
+    def full_once(path: Path, weights: Any) -> None:
+        tries.append(path)
+        if len(tries) == 1:
+            time.sleep(0.2)
+            raise OSError(28, "No space left on device", str(path))
+        save_weights(path, weights)
+
+    monkeypatch.setattr("trainables.fused.states.save_weights", full_once)
+    ticks = iter(range(10**9))
+    with States(clock=lambda: float(next(ticks) * 10**6)) as states:
+        states.improved(tmp_path, run)
+        states.keep({tmp_path: run})
+        with pytest.raises(OSError, match="No space left"):
+            states.ended([tmp_path])
+        states.ended([tmp_path])
+    assert (tmp_path / BEST).exists()
+    assert len(tries) == 2
