@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from analysis.tracking_place import Place, quiet
 from analysis.tracking_runs import Data, Metric
+from analysis.tracking_tables import CONTEXT, Tables, Whole
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,6 +59,7 @@ class Store:
         elif experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
         self.experiment: str = experiment.experiment_id
+        self._tables = Tables.of(self._client, experiment)
         # A database that was copied still names the folder of the original, which is not ours to write into.
         located = str(experiment.artifact_location).removeprefix("file://")
         self.artifacts_elsewhere: str | None = located if folder is not None and located != str(folder / name) else None
@@ -74,6 +76,21 @@ class Store:
             token = page.token
             if not token:
                 return [_found(run) for run in found]
+
+    @property
+    def writes_whole(self) -> bool:
+        """True where ended runs can be written together, by ``write``."""
+        return self._tables is not None
+
+    def write(self, runs: Sequence[Whole], data: Data | None) -> list[Found]:
+        """Write ended runs, all of them or, where that raises, none. ``data`` must be named for another run before."""
+        assert self._tables is not None
+        return [
+            Found(
+                run=name, status=run.status, tags=run.tags, params=run.params, metrics=(), ended=run.ended, epoch=None
+            )
+            for run, name in zip(runs, self._tables.write(runs, data), strict=True)
+        ]
 
     def create(self, name: str, tags: Mapping[str, str], *, started: int) -> Found:
         """A new run, under way."""
@@ -98,14 +115,14 @@ class Store:
             params=[Param(key, value) for key, value in (params or {}).items()],
             tags=[RunTag(key, value) for key, value in (tags or {}).items()],
         )
-        found.tags = {**found.tags, **(tags or {})}
+        found.params, found.tags = {**found.params, **(params or {})}, {**found.tags, **(tags or {})}
 
     def name_data(self, found: Found, data: Data) -> None:
         """Name the data set of a run; doing it again changes nothing."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         dataset = Dataset(name=data.name, digest=data.digest, source_type="code", source=data.source)
-        context = InputTag("mlflow.data.context", "training")
+        context = InputTag(*CONTEXT)
         self._client.log_inputs(found.run, datasets=[DatasetInput(dataset, tags=[context])])
 
     def last_epoch(self, found: Found) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,10 +28,12 @@ from analysis.tracking_runs import (
     sweep_tags,
 )
 from analysis.tracking_store import Found, Store
+from analysis.tracking_tables import Whole
 from analysis.tracking_view import KEY, TAG, view
 from analysis.verdict import Verdict
 
 _ENOUGH = 2  # errors in one round, after which the store is taken to be out of reach
+_TOGETHER = 100  # trials in one transaction
 _ATTACHED = ("report.html", "verdict.json", "trials.parquet")
 
 
@@ -128,6 +131,12 @@ class Writer:
 
     def _due(self, store: Store, lasting: Sequence[_Live], now: float) -> Iterator[Callable[[], None]]:
         """The steps to take, in order."""
+        new = [record for record in self._owed.values() if record.id not in self._runs] if store.writes_whole else []
+        for first in range(0, len(new), _TOGETHER):
+            with suppress(
+                Exception
+            ):  # which of them cannot be written, and why, is seen below, where each is tried alone
+                self._write_together(store, new[first : first + _TOGETHER])
         for record in list(self._owed.values()):
             yield partial(self._write, store, record)
         for live in lasting:
@@ -216,6 +225,26 @@ class Writer:
             self._complete(store, record)
         del self._owed[record.id]
 
+    def _write_together(self, store: Store, records: Sequence[TrialRecord]) -> None:
+        """Ended trials that have no run yet; where this raises, they still have none."""
+        whole = [self._whole(record) for record in records]
+        for record, found in zip(records, store.write(whole, self._data), strict=True):
+            self._runs[record.id] = found
+            self._stale.discard(record.id)
+            self._tails.pop(record.id, None)
+            del self._owed[record.id]
+
+    def _whole(self, record: TrialRecord) -> Whole:
+        return Whole(
+            name=self._naming.run_name(record),
+            tags=self._naming.tags(record),
+            params=self._naming.params(record),
+            metrics=self._metrics(record),
+            status=mlflow_status(record.status),
+            started=milliseconds(record.started),
+            ended=milliseconds(record.ended),
+        )
+
     def _complete(self, store: Store, record: TrialRecord) -> None:
         found = self._runs.get(record.id)
         if found is not None and (found.closed or record.id in self._stale):
@@ -227,9 +256,7 @@ class Writer:
         self._stale.discard(record.id)
         tags = self._naming.tags(record)
         changed = {name: value for name, value in tags.items() if found.tags.get(name) != value}
-        # The goal's test value first: the page that compares runs shows the first metric that was written.
-        metrics = once(record, self._question.goal) + rows(record, record.history, after=self._epoch(store, found))
-        metrics += self._steps(record)
+        metrics = self._metrics(record, after=self._epoch(store, found))
         store.log(found, metrics=metrics, params=self._missing_params(found, record), tags=changed)
         self._tails.pop(record.id, None)
         if self._data is not None:
@@ -256,6 +283,11 @@ class Writer:
             self._tails[live.record.id].taken()
         found.epoch = max([self._epoch(store, found), *(int(row["epoch"]) for row in live.rows)])
 
+    def _metrics(self, record: TrialRecord, *, after: int = 0) -> list[Metric]:
+        """All of an ended trial's that are past an epoch."""
+        # The goal's test value first: the page that compares runs shows the first metric that was written.
+        return once(record, self._question.goal) + rows(record, record.history, after=after) + self._steps(record)
+
     def _steps(self, record: TrialRecord) -> list[Metric]:
         """What a trial has noted within its epochs since it was last written; repeating it changes nothing."""
         if self._folder is None:
@@ -276,9 +308,7 @@ class Writer:
         return found.epoch
 
     def _missing_params(self, found: Found, record: TrialRecord) -> dict[str, str]:
-        missing = {name: value for name, value in self._naming.params(record).items() if name not in found.params}
-        found.params = {**found.params, **missing}
-        return missing
+        return {name: value for name, value in self._naming.params(record).items() if name not in found.params}
 
     def _open_sweep(self, store: Store, sweeps: Sequence[Found]) -> None:
         """The sweep's own run, under way: the one that is there if it asks the same, else a new one (parameters are for ever)."""

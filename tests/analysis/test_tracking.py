@@ -403,13 +403,14 @@ def test_a_store_that_cannot_be_written_costs_nothing_and_is_made_up_for(sweep: 
 def test_who_asks_waits_as_long_as_trials_are_written_and_hears_how_many_are_left(
     sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = Store.log
+    write = Store.write
 
-    def slow(*arguments: Any, **settings: Any) -> None:
+    def slow(*arguments: Any, **settings: Any) -> list[Found]:
         time.sleep(0.03)
-        log(*arguments, **settings)
+        return write(*arguments, **settings)
 
-    monkeypatch.setattr(Store, "log", slow)
+    monkeypatch.setattr(Store, "write", slow)
+    monkeypatch.setattr("analysis.tracking_writer._TOGETHER", 1)
     monkeypatch.setattr("analysis.tracking._LAST_WORDS", 2.0)  # less than writing them takes
     monkeypatch.setattr("analysis.tracking._NEWS", 0.05)
     records = [replace(OTHER, id=f"{number:012x}", number=number) for number in range(150)]
@@ -470,7 +471,10 @@ import sys, time
 from pathlib import Path
 from analysis.ledger import read_ledger, read_question
 from analysis.tracking import Tracker
+from analysis.tracking_tables import Tables
 folder = Path(sys.argv[1])
+if sys.argv[3] == "one by one":
+    Tables.of = lambda client, experiment: None
 tracker = Tracker(uri=sys.argv[2], question=read_question(folder))
 for record in read_ledger(folder):
     tracker.ended(record)
@@ -479,10 +483,13 @@ time.sleep(60)
 """
 
 
-def test_after_a_kill_in_the_middle_of_writing_every_trial_has_one_complete_run(sweep: Sweep) -> None:
-    records = planted_records({16: [0.8] * 8, 64: [0.9] * 8}, heats=8)
-    planted_folder(sweep.folder, records, planted_question([16, 64], seeds=8))
-    command = [sys.executable, "-c", _CHILD, str(sweep.folder), sweep.uri]
+@pytest.mark.parametrize(("how", "finals"), [("one by one", 8), ("together", 250)])
+def test_after_a_kill_in_the_middle_of_writing_every_trial_has_one_complete_run(
+    sweep: Sweep, how: str, finals: int
+) -> None:
+    records = planted_records({16: [0.8] * finals, 64: [0.9] * finals}, heats=8)
+    planted_folder(sweep.folder, records, planted_question([16, 64], seeds=finals))
+    command = [sys.executable, "-c", _CHILD, str(sweep.folder), sweep.uri, how]
     with subprocess.Popen(command) as child:
         written = _wait_for_runs(sweep, at_least=4)
         os.kill(child.pid, signal.SIGKILL)
@@ -491,7 +498,7 @@ def test_after_a_kill_in_the_middle_of_writing_every_trial_has_one_complete_run(
     runs = sweep.runs()
     assert set(runs) == {record.id for record in records}
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
-    for record in records:
+    for record in records[:: len(records) // 32]:
         curve = sweep.curve(runs[record.id], "val/accuracy")
         assert [metric.value for metric in curve] == [row["val/accuracy"] for row in record.history]
     assert sweep.sweep_run().info.status == "KILLED"

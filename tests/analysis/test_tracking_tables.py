@@ -1,0 +1,146 @@
+"""Runs written into MLflow's tables are those that its client writes, row for row."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.ledger import read_question
+from analysis.records import Stage, Status, TrialRecord
+from analysis.steps import place
+from analysis.tracking import Tracker
+from analysis.tracking_runs import Naming
+from analysis.tracking_store import Found, Store
+from analysis.tracking_tables import Tables, Whole
+from tests.planted import planted_folder, planted_question, planted_record
+
+FINAL = planted_record(level=64, stage=Stage.FINAL, seed=1, number=3, score=0.9)
+LOST = planted_record(level=16, stage=Stage.FINAL, seed=1, number=4, score=0.8, status=Status.FAILED, epochs=2)
+DIVERGED = replace(
+    planted_record(
+        level=16, stage=Stage.HEAT, seed=0, number=5, score=0.1, status=Status.DIVERGED, reason="loss is nan"
+    ),
+    metrics={"val/accuracy": float("nan")},
+)
+EMPTY = replace(planted_record(level=16, stage=Stage.HEAT, seed=0, number=6, score=0.1, epochs=0), metrics={})
+RECORDS = (FINAL, LOST, DIVERGED, EMPTY)
+PER_RUN = {
+    "runs": "run_uuid",
+    "tags": "run_uuid",
+    "params": "run_uuid",
+    "metrics": "run_uuid",
+    "latest_metrics": "run_uuid",
+    "inputs": "destination_id",
+}
+
+
+def tracked(folder: Path, records: tuple[TrialRecord, ...] = RECORDS) -> list[str]:
+    """Track the records into ``folder/mlflow.db``, with what one of them noted by step; the warnings come back."""
+    raw = planted_question([16, 64], seeds=2) | {"asked": {"data": "digits"}, "command": "python sweeps/planted.py"}
+    planted_folder(folder / "planted", [], raw)
+    notes = place(folder / "planted", FINAL.id)
+    notes.parent.mkdir(parents=True)
+    line = '{"epoch": 1, "step": 10, "loss": 0.5, "lr": 0.1, "time": 1790000000.5}\n'
+    notes.write_text(line + line)  # as after a crash: the same step told twice
+    said: list[str] = []
+    tracker = Tracker(
+        uri=f"sqlite:///{folder}/mlflow.db",
+        question=read_question(folder / "planted"),
+        warn=said.append,
+        folder=folder / "planted",
+    )
+    for record in records:
+        tracker.ended(record)
+    tracker.links()
+    tracker.close()
+    return said
+
+
+def stored(folder: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Every row of every trial's run, by the trial's id and the table: in order where MLflow's pages show the order."""
+    with closing(sqlite3.connect(folder / "mlflow.db")) as connection:
+        connection.row_factory = sqlite3.Row
+
+        def rows(text: str, *values: str) -> list[dict[str, Any]]:
+            return [dict(row) for row in connection.execute(text, values)]
+
+        trials = rows("select run_uuid, value from tags where key = 'regatta.id'")
+        found = {}
+        for trial in trials:
+            run = trial["run_uuid"]
+            tables = {
+                table: rows(f"select * from {table} where {key} = ? order by rowid", run)
+                for table, key in PER_RUN.items()
+            }
+            for put in tables["inputs"]:
+                tables["input_tags"] = rows("select * from input_tags where input_uuid = ?", put["input_uuid"])
+            # Ids are drawn anew, and each store has a folder of its own.
+            for row in (row for several in tables.values() for row in several):
+                for name, value in row.items():
+                    if name in ("input_uuid", "source_id"):
+                        row[name] = len(value)
+                    elif isinstance(value, str):
+                        row[name] = value.replace(run, "<run>").replace(str(folder), "<folder>")
+            tables["tags"].sort(key=lambda row: row["key"])
+            found[trial["value"]] = tables
+        return found
+
+
+def client_only(client: object, experiment: object) -> None:
+    """What ``Tables.of`` says where there are no tables to write."""
+
+
+def test_rows_are_those_that_the_client_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tracked(tmp_path / "tables") == []
+    monkeypatch.setattr(Tables, "of", client_only)
+    assert tracked(tmp_path / "client") == []
+    by_client = stored(tmp_path / "client")
+    assert by_client.keys() == {record.id for record in RECORDS}
+    assert all(len(run["inputs"]) == len(run["input_tags"]) == 1 for run in by_client.values())
+    assert sum(row["key"] == "step/loss" for row in by_client[FINAL.id]["metrics"]) == 1
+    assert stored(tmp_path / "tables") == by_client
+
+
+def test_ended_trials_are_written_in_one_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together: list[int] = []
+    write = Store.write
+
+    def counted(store: Store, runs: list[Whole], data: Any) -> list[Found]:
+        together.append(len(runs))
+        return write(store, runs, data)
+
+    monkeypatch.setattr(Store, "write", counted)
+    records = tuple(replace(FINAL, id=f"{number:012x}", number=number) for number in range(250))
+    assert tracked(tmp_path, records) == []
+    assert sum(together) == 250
+    assert len(together) < 20
+    assert len(stored(tmp_path)) == 250
+
+
+def test_one_that_cannot_be_written_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = Naming.params
+
+    def broken(naming: Naming, record: TrialRecord) -> Mapping[str, str]:
+        return {"no such character: \ud800": "\ud800"} if record.id == LOST.id else params(naming, record)
+
+    monkeypatch.setattr(Naming, "params", broken)
+    said = tracked(tmp_path)
+    assert [sentence for sentence in said if "cannot be written" in sentence]
+    assert [sentence for sentence in said if "lacks 1 trial" in sentence], said
+    whole = {name for name, tables in stored(tmp_path).items() if tables["runs"][0]["end_time"]}
+    assert whole == {FINAL.id, DIVERGED.id, EMPTY.id}
+
+
+def test_a_server_s_tables_are_left_to_it(tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    local = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = local.get_experiment(local.create_experiment("planted"))
+    assert Tables.of(local, experiment) is not None
+    assert Tables.of(MlflowClient("http://127.0.0.1:9"), experiment) is None
