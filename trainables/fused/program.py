@@ -6,13 +6,13 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from trainables.describe import join
 from trainables.fused.layers import base_of, dropping
 from trainables.fused.marks import marks, marks_of
+from trainables.fused.recorded import recorded
 from trainables.fused.rows import Rows, shaped
 from trainables.fused.steady import steady
 from trainables.fused.varied import with_own
@@ -40,7 +40,7 @@ class Program:
 
     Modules and losses run under vmap, unchanged. Where all of their code is torch's or this package's, which does the same at every
     call, the operations of a step are recorded once for each shape and played back: without Python's and autograd's part a step of
-    a small network takes two thirds of the time. A recording is kept for as long as the program is.
+    a small network takes half of the time. A recording is kept for as long as the program is.
     """
 
     def __init__(
@@ -196,9 +196,7 @@ class Program:
         self._met[key] = self._met.get(key, 0) + 1
         if self._met[key] < min(least, self._recorded_from):
             return None
-        with torch.enable_grad():
-            # Copies: recording computes the step once, and what it writes in place is not to be written twice.
-            self._played[key] = simplified(make_fx(call)(*[tensor.clone() for tensor in arguments])).forward
+        self._played[key] = recorded(call, arguments)
         return self._played[key]
 
 
@@ -213,33 +211,3 @@ def places(module: nn.Module) -> dict[str, str]:
         for group in (part._parameters, part._buffers):
             found |= {join(path, leaf): names[id(tensor)] for leaf, tensor in group.items() if tensor is not None}
     return found
-
-
-def simplified(recorded: fx.GraphModule) -> fx.GraphModule:
-    """Without what only autograd needed, and views that change nothing."""
-    graph = recorded.graph
-    for node in list(graph.nodes):
-        if node.op != "call_function" or node.target not in _VIEWS:
-            continue
-        source = node.args[0]
-        before, after = source.meta.get("val"), node.meta.get("val")
-        if (
-            before is not None
-            and after is not None
-            and before.shape == after.shape
-            and before.stride() == after.stride()
-        ):
-            node.replace_all_uses_with(source)
-    graph.eliminate_dead_code()
-    recorded.recompile()
-    return recorded
-
-
-_VIEWS = (
-    torch.ops.aten.detach.default,
-    torch.ops.aten.view.default,
-    torch.ops.aten._unsafe_view.default,
-    torch.ops.aten.expand.default,
-    torch.ops.aten.permute.default,
-    torch.ops.aten.alias.default,
-)
