@@ -11,6 +11,9 @@ from typing import Any
 
 from analysis.records import Scalar, TrialRecord
 
+LIVE = "live.jsonl"
+"""Epochs of what is under way, which the ledger does not hold yet."""
+
 
 class FolderError(Exception):
     """A folder that holds no sweep, or one that cannot be read; the message says which and what to do."""
@@ -120,3 +123,26 @@ def read_ledger(folder: Path) -> list[TrialRecord]:
         except (ValueError, KeyError, TypeError):
             pass  # torn by a crash: what it said is measured again
     return list(records.values())
+
+
+def read_live(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The epochs of ``live.jsonl`` by trial, each as it was told last; lines that are torn or damaged are left out.
+
+    A trial that goes on from a checkpoint tells its epochs anew: those that it had told past them go.
+    """
+    try:
+        lines = (folder / LIVE).read_bytes().split(b"\n")
+    except OSError:
+        return {}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            name, row, epoch = str(entry["id"]), entry["row"], int(entry["row"]["epoch"])
+        except (ValueError, KeyError, TypeError, OverflowError):
+            continue
+        rows = found.setdefault(name, [])
+        while rows and rows[-1]["epoch"] >= epoch:
+            rows.pop()
+        rows.append(row)
+    return found

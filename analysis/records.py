@@ -149,12 +149,16 @@ _REQUIRED = ("id", "sweep", "task", "stage", "level", "point", "seed", "status")
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, StrEnum):
-        return value.value
-    if isinstance(value, float):
+    # The kinds that a ledger is full of come first, by their exact type: whether something is a Mapping takes long to ask.
+    kind = type(value)
+    if value is None or kind is str or kind is int or kind is bool:
+        return value
+    if kind is float:
         return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
+    if kind is dict or isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value
+    if isinstance(value, StrEnum):
+        return value.value
+    return _plain(float(value)) if isinstance(value, float) else value

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.trial import BATCH, EPOCHS, HIGHEST_LR, LOWEST_LR, SMALL, WIDTH, Outcome, marked
+from benchmarks.trial import HIGHEST_LR, LOWEST_LR, SMALL, USUAL, Outcome, Trial, marked
 
 if TYPE_CHECKING:
     from analysis.records import TrialRecord
@@ -39,8 +39,9 @@ def packs(trials: int, marks: Path, scratch: Path, *, size: int, tracked: bool) 
     from trainables.models import MLP
 
     sweep = _sweep(search=Random(trials=trials - 1), lane="fused", workers=1)
-    recipe = replace(sweep.recipe, model=MLP(widths=(SMALL, SMALL)))
-    raced(replace(sweep, recipe=recipe), marks, scratch, trials=trials, tracked=tracked, first=size, width=SMALL)
+    model = MLP(widths=(SMALL.width, SMALL.width))
+    recipe = replace(sweep.recipe, model=model, batch_size=SMALL.batch, epochs=SMALL.epochs)
+    raced(replace(sweep, recipe=recipe), marks, scratch, trials=trials, tracked=tracked, first=size, kind=SMALL)
 
 
 def empty(trials: int, marks: Path, scratch: Path, *, tracked: bool) -> None:
@@ -89,10 +90,10 @@ def _sweep(*, search: Any, lane: str, workers: int) -> Sweep:
         name="trial_cost",
         task=digits,
         recipe=Recipe(
-            model=MLP(widths=(WIDTH, WIDTH)),
-            batch_size=BATCH,
+            model=MLP(widths=(USUAL.width, USUAL.width)),
+            batch_size=USUAL.batch,
             optimizer=AdamW(lr=log_uniform(LOWEST_LR, HIGHEST_LR), decay_vectors=True),  # as torch does
-            epochs=EPOCHS,
+            epochs=USUAL.epochs,
         ),
         search=search,
         seeds=1,
@@ -104,8 +105,8 @@ def _sweep(*, search: Any, lane: str, workers: int) -> Sweep:
 class Marker:
     """Follows a sweep and marks each trial's end; at the ``first`` and the last one all that MLflow is owed is written before."""
 
-    def __init__(self, marks: Path, tracker: Tracker | None, trials: int, *, first: int, width: int) -> None:
-        self._marks, self._tracker, self._trials, self._first, self._width = marks, tracker, trials, first, width
+    def __init__(self, marks: Path, tracker: Tracker | None, trials: int, *, first: int, kind: Trial) -> None:
+        self._marks, self._tracker, self._trials, self._first, self._kind = marks, tracker, trials, first, kind
         self._ended = 0
 
     def started(self, record: TrialRecord) -> None:
@@ -128,7 +129,7 @@ class Marker:
             steps=record.steps,
             train_loss=last["train/loss"],
             val_loss=last["val/loss"],
-            width=self._width,
+            trial=self._kind,
         )
         marked(self._marks, outcome)
 
@@ -141,7 +142,7 @@ def raced(
     trials: int,
     tracked: bool = True,
     first: int = 1,
-    width: int = WIDTH,
+    kind: Trial = USUAL,
 ) -> None:
     """What ``sweeps.main`` does with a sweep from its checks to its last final, but one trial at a time."""
     from analysis.ledger import read_question
@@ -182,7 +183,7 @@ def raced(
     answers = partial(cluster.answers, cluster.address())
     watchdog = Watchdog(lane=sweep.lane, say=table.note, look=cluster.scene, answers=answers, growth=cluster.could())
     followers: list[Follower] = [table, *([tracker] if tracker is not None else []), watchdog]
-    followers.append(Marker(marks, tracker, trials, first=first, width=width))
+    followers.append(Marker(marks, tracker, trials, first=first, kind=kind))
     try:
         with table, watchdog:
             drive(sweep, folder, lane=sweep.lane, concurrency=1, machine=machine, followers=followers)

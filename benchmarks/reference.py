@@ -15,7 +15,6 @@ from benchmarks.trial import Outcome, data
 if __name__ == "__main__":
     splits = data()
     for line in sys.stdin:
-        asked = Outcome(**json.loads(line))
-        print(
-            json.dumps(asdict(trained(splits, lr=asked.lr, seed=asked.seed, width=asked.width, report=lambda _: None)))
-        )
+        asked = Outcome.of(json.loads(line))
+        found = trained(splits, lr=asked.lr, seed=asked.seed, trial=asked.trial, report=lambda _: None)
+        print(json.dumps(asdict(found)))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.trial import BATCH, EPOCHS, HIGHEST_LR, LOWEST_LR, WIDTH, Outcome, data, evaluated, marked, model, order
+from benchmarks.trial import HIGHEST_LR, LOWEST_LR, USUAL, Outcome, Trial, data, evaluated, marked, model, order
 
 if TYPE_CHECKING:
     from ray.tune.search.optuna import OptunaSearch
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def trained(
-    splits: Splits, *, lr: float, seed: int, report: Callable[[Mapping[str, float]], None], width: int = WIDTH
+    splits: Splits, *, lr: float, seed: int, report: Callable[[Mapping[str, float]], None], trial: Trial = USUAL
 ) -> Outcome:
     """One process, batches by index, everything in memory: nothing here but training and validation."""
     import torch
@@ -24,13 +24,13 @@ def trained(
 
     torch.set_num_threads(1)
     inputs, target = splits.train
-    module = model(seed, width)
+    module = model(seed, trial.width)
     optimizer = torch.optim.AdamW(module.parameters(), lr=lr, fused=True)
     steps, train_loss, val_loss = 0, 0.0, 0.0
-    for epoch in range(1, EPOCHS + 1):
+    for epoch in range(1, trial.epochs + 1):
         module.train()
         loss_sum = torch.zeros((), dtype=torch.float64)
-        for chosen in torch.split(order(len(target), seed=seed, epoch=epoch), BATCH):
+        for chosen in torch.split(order(len(target), seed=seed, epoch=epoch), trial.batch):
             loss = functional.cross_entropy(module(inputs[chosen]), target[chosen])
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -40,10 +40,10 @@ def trained(
         train_loss = float(loss_sum) / len(target)
         val_loss, accuracy = evaluated(module, *splits.val)
         report({"train_loss": train_loss, "val_loss": val_loss, "accuracy": accuracy})
-    return Outcome(lr=lr, seed=seed, steps=steps, train_loss=train_loss, val_loss=val_loss, width=width)
+    return Outcome(lr=lr, seed=seed, steps=steps, train_loss=train_loss, val_loss=val_loss, trial=trial)
 
 
-def optuna_alone(trials: int, marks: Path, scratch: Path, *, width: int = WIDTH) -> None:  # noqa: ARG001
+def optuna_alone(trials: int, marks: Path, scratch: Path, *, kind: Trial = USUAL) -> None:  # noqa: ARG001
     """Plain Optuna in one process, the data loaded once: what a trial costs where nobody manages it."""
     import optuna
 
@@ -57,19 +57,19 @@ def optuna_alone(trials: int, marks: Path, scratch: Path, *, width: int = WIDTH)
             best = max(best, row["accuracy"])
 
         lr = trial.suggest_float("lr", LOWEST_LR, HIGHEST_LR, log=True)
-        marked(marks, trained(splits, lr=lr, seed=0, report=report, width=width))
+        marked(marks, trained(splits, lr=lr, seed=0, report=report, trial=kind))
         return best
 
     optuna.create_study(direction="maximize").optimize(objective, n_trials=trials)
 
 
-def tune_function(trials: int, marks: Path, scratch: Path, *, width: int = WIDTH) -> None:
+def tune_function(trials: int, marks: Path, scratch: Path, *, kind: Trial = USUAL) -> None:
     """A Ray Tune function trainable that reports every epoch; all settings but the number at once are the default ones."""
     from ray import tune
 
     def trainable(config: Mapping[str, Any]) -> None:
         lr = config["lr"]
-        marked(marks, trained(data(), lr=lr, seed=0, report=lambda row: tune.report(dict(row)), width=width))
+        marked(marks, trained(data(), lr=lr, seed=0, report=lambda row: tune.report(dict(row)), trial=kind))
 
     tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1}),
@@ -129,10 +129,10 @@ def distributed(marks: Path, *, lr: float) -> None:
     rank, size = context.get_world_rank(), context.get_world_size()
     splits = data()
     module = prepare_model(model(0))
-    loader = prepare_data_loader(DataLoader(TensorDataset(*splits.train), batch_size=BATCH // size, shuffle=True))
+    loader = prepare_data_loader(DataLoader(TensorDataset(*splits.train), batch_size=USUAL.batch // size, shuffle=True))
     optimizer = torch.optim.AdamW(module.parameters(), lr=lr, fused=True)
     steps, train_loss, val_loss = 0, 0.0, 0.0
-    for epoch in range(EPOCHS):
+    for epoch in range(USUAL.epochs):
         if size > 1:
             loader.sampler.set_epoch(epoch)
         module.train()

@@ -1,41 +1,52 @@
-"""The trial that all variants run: five epochs of a perceptron on the handwritten digits, as one would write it by hand."""
+"""The trial that variants run: a perceptron on the handwritten digits, as one would write it by hand."""
 
 from __future__ import annotations
 
 import json
 import resource
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from trainables import Splits
 
-EPOCHS, BATCH, WIDTH = 5, 64, 128
-SMALL = 40
-"""The width of a perceptron of 5 k parameters."""
-
 LOWEST_LR, HIGHEST_LR = 5e-4, 2e-3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """How wide the perceptron's two layers are, the batch size, and how many epochs are trained."""
+
+    width: int = 128
+    batch: int = 64
+    epochs: int = 5
+
+
+USUAL = Trial()
+SMALL = Trial(width=40, batch=32, epochs=20)
+"""Of 5 k parameters, as long as one of the first example's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What a trial came to: its point and seed, optimizer steps, the losses of its last epoch, and how wide its perceptron is."""
+    """What a trial came to: its point and seed, optimizer steps, the losses of its last epoch, and which trial it was."""
 
     lr: float
     seed: int
     steps: int
     train_loss: float
     val_loss: float
-    width: int = WIDTH
+    trial: Trial = USUAL
 
     @classmethod
-    def of(cls, line: str) -> Self:
-        """Read from a line that ``marked`` wrote."""
-        return cls(**json.loads(line)["outcome"])
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Read from plain values, as ``asdict`` gives them."""
+        return cls(**{**values, "trial": Trial(**values["trial"])})
 
 
 def marked(marks: Path, outcome: Outcome) -> None:
@@ -54,7 +65,7 @@ def data() -> Splits:
     return digits.load(0)
 
 
-def model(seed: int, width: int = WIDTH) -> nn.Module:
+def model(seed: int, width: int = USUAL.width) -> nn.Module:
     """The perceptron with weights drawn as the product draws them, so that losses can be compared figure by figure."""
     import torch
     from torch import nn

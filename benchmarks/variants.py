@@ -61,13 +61,13 @@ VARIANTS = (
         name="optuna_small",
         says="Optuna alone, 5 k parameters",
         trials=20,
-        run=partial(stock.optuna_alone, width=SMALL),
+        run=partial(stock.optuna_alone, kind=SMALL),
     ),
     Variant(
         name="stock_function_small",
         says="Ray Tune, function, 5 k parameters",
         trials=8,
-        run=partial(stock.tune_function, width=SMALL),
+        run=partial(stock.tune_function, kind=SMALL),
     ),
     Variant(
         name="fused",

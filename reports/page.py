@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     import jinja2
 
 TEMPLATES = Path(__file__).parent / "templates"
-_DRAWN = {"init": "initialisation", "order": "data order", "split": "split"}
 FOLDED = 40
 """A table of trials longer than this starts folded."""
 
@@ -64,8 +63,10 @@ def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict,
             confidence=f"{100 * verdict.confidence:g}\u00a0%",
             answer=_clauses(verdict.answer),
             needs=_needs(verdict),
-            varied=_listed([_DRAWN.get(name, name) for name in verdict.varied]),
-            conditional=_listed([f"this {_DRAWN[name]}" if name in _DRAWN else name for name in verdict.fixed]),
+            varied=_listed([units.DRAWN.get(name, name) for name in verdict.varied]),
+            conditional=_listed(
+                [f"this {units.DRAWN[name]}" if name in units.DRAWN else name for name in verdict.fixed]
+            ),
             target=units.target(question.goal.target, question.goal.metric),
             smallest_gap=_gap(verdict),
             tally=tally(question, records),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.ledger import read_ledger
+from analysis.ledger import read_ledger, read_live
 from analysis.records import Stage, Status, TrialRecord
 from sweeps.engine import ledger as ledgers
 from sweeps.engine import nodes
@@ -49,7 +49,7 @@ def drive(
     begun = time.monotonic()
     known = read_ledger(folder)
     under_way = {record.id for record in known if not record.status.settled}
-    rows = {name: history for name, history in ledgers.read_live(folder).items() if name in under_way}
+    rows = {name: history for name, history in read_live(folder).items() if name in under_way}
     ledgers.write_live(folder, rows)
     checkpoints = folder / "checkpoints"
     earlier = spent(known)
@@ -117,8 +117,8 @@ def spent(known: Sequence[TrialRecord]) -> float:
     spans = sorted(
         (record.started, record.ended) for record in known if record.ended is not None and record.started is not None
     )
-    spent, until = 0.0, -math.inf
+    seconds, until = 0.0, -math.inf
     for started, ended in spans:
-        spent += max(0.0, ended - max(started, until))
+        seconds += max(0.0, ended - max(started, until))
         until = max(until, ended)
-    return spent
+    return seconds

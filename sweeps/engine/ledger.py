@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from analysis.ledger import LIVE
 from analysis.records import TrialRecord
 from sweeps.engine.errors import QuestionError
 
-LEDGER, LIVE = "trials.jsonl", "live.jsonl"
+LEDGER = "trials.jsonl"
 
 
 class Ledger:
@@ -42,29 +43,6 @@ class Ledger:
         """Close the files; nothing is left to be written."""
         self._file.close()
         self._live.close()
-
-
-def read_live(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """The epochs of ``live.jsonl`` by trial, each as it was told last; lines that are torn are left out.
-
-    A trial that goes on from a checkpoint tells its epochs anew: those that it had told past them go.
-    """
-    try:
-        lines = (folder / LIVE).read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return {}
-    found: dict[str, list[dict[str, Any]]] = {}
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            name, row, epoch = entry["id"], entry["row"], int(entry["row"]["epoch"])
-        except (ValueError, KeyError, TypeError):
-            continue
-        rows = found.setdefault(name, [])
-        while rows and rows[-1]["epoch"] >= epoch:
-            rows.pop()
-        rows.append(row)
-    return found
 
 
 def write_live(folder: Path, rows: Mapping[str, list[dict[str, Any]]]) -> None:

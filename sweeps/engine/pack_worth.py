@@ -36,8 +36,9 @@ def laned(sweep: Sweep, *, at_once: int, say: Callable[[str], None]) -> Sweep:
     Not where a trial has several workers, nor where it may take a GPU, which this process may not have. Where the lane is named the
     sizes are tried all the same, so that it is said what takes so long; they are kept for when the trials begin.
     """
-
     if sweep.lane not in ("auto", "fused") or why_alone(sweep):
+        return sweep
+    if sweep.lane == "auto" and (sweep.most_workers > 1 or not _without_gpu(sweep)):
         return sweep
     pools = Pools.of(sweep, at_once=at_once)
 
@@ -47,8 +48,6 @@ def laned(sweep: Sweep, *, at_once: int, say: Callable[[str], None]) -> Sweep:
 
     if sweep.lane == "fused":
         tried()
-    without_gpu = sweep.resources.gpus == 0 or ("RAY_ADDRESS" not in os.environ and not solo.alone().holds.get("GPU"))
-    if sweep.lane != "auto" or sweep.most_workers > 1 or not without_gpu:
         return sweep
     gain = worth(pools, tried)
     if gain is None:
@@ -57,6 +56,10 @@ def laned(sweep: Sweep, *, at_once: int, say: Callable[[str], None]) -> Sweep:
     what = "so they are, as with --lane fused" if taken else "which is not worth it: each is trained alone"
     say(f"  trained together, all trials take about {1 / gain:.0%} of the time that they take one by one; {what}")
     return replace(sweep, lane="fused") if taken else sweep
+
+
+def _without_gpu(sweep: Sweep) -> bool:
+    return sweep.resources.gpus == 0 or ("RAY_ADDRESS" not in os.environ and not solo.alone().holds.get("GPU"))
 
 
 def worth(pools: Pools, tried: Tried) -> float | None:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 TellAll = Callable[[Mapping[str, Message]], Collection[str]]
 """Hands messages to the driver, by the jobs' ids; the ids come back of those that should stop."""
 
-
 PROGRAMS = 16
 """Structures of which a worker keeps what packs have recorded."""
 
@@ -52,7 +51,7 @@ class PackRunner:
 
     def _sorted(self, jobs: Sequence[Job]) -> tuple[list[_Pack], list[_Single]]:
         """The packs that the jobs make as they are built, and those that are trained alone."""
-        from trainables.fused.built import differences, shapes, unfit_run
+        from trainables.fused.built import apart, shapes, unfit_run
         from trainables.fused.train import Member
 
         drawn = {job.seeds.split for job in jobs}  # members that draw the same have the same
@@ -80,9 +79,10 @@ class PackRunner:
         for pack in packs.values():
             if len(pack.jobs) == 1:
                 ((name, job),) = pack.jobs.items()
-                beside = [next(iter(other.runs.values())) for other in packs.values() if other is not pack]
-                apart = next(differences([beside[0], pack.runs[name]]), None) if beside else None
-                alone.append((job, apart and f"not fused, it {apart.partition(' ')[2].partition(' ')[2]}"))
+                beside = next(
+                    (run for other in packs.values() if other is not pack for run in other.runs.values()), None
+                )
+                alone.append((job, f"not fused, it {apart(pack.runs[name], beside)}" if beside is not None else None))
         return several, alone
 
     def _together(self, pack: _Pack, tell: TellAll) -> list[_Single]:

@@ -103,10 +103,9 @@ class Programme:
     def ended(self, record: TrialRecord) -> None:
         """Take in how a job ended."""
         job = self._live.pop(record.id)
-        self._settled[record.id] = self._brief(record)
+        brief = self._settled[record.id] = self._brief(record)
         if job.stage is Stage.HEAT:
-            level = self._levels[key(job.level)]
-            self._tell(level, record)
+            self._tell(self._levels[key(job.level)], brief)
 
     def winner(self, level: Mapping[str, Scalar]) -> Winner | None:
         """What goes to the finals; None when no heat has a value.
@@ -174,7 +173,7 @@ class Programme:
         return None
 
     def _tell(self, level: _Level, record: TrialRecord) -> None:
-        level.heats[record.id] = self._brief(record)
+        level.heats[record.id] = record
         if level.study is not None:
             level.study.tell(record)
 

@@ -40,7 +40,7 @@ def test_the_smallest_run() -> None:
 
 def test_what_the_first_trial_took_is_start() -> None:
     """A hundred trials of 0.5 CPU-s and 2 s each, of which the driver's part is 0.1 s, and 0.2 s in the last tenth."""
-    outcome = {"lr": 1e-3, "seed": 0, "steps": 85, "train_loss": 0.5, "val_loss": 0.4}
+    outcome = {"lr": 1e-3, "seed": 0, "steps": 85, "train_loss": 0.5, "val_loss": 0.4, "trial": {}}
     driver = [7 + 0.1 * number + 0.1 * max(0, number - 90) for number in range(101)]
     lines = [
         json.dumps({"monotonic": 500 + 2.0 * number, "process_cpu": cpu, "outcome": outcome})
@@ -58,7 +58,7 @@ def test_what_the_first_trial_took_is_start() -> None:
 
 def test_what_the_first_pack_took_is_start() -> None:
     """Two packs of four, each ending within a tenth of a second; the second took 8 CPU-s, of which the driver 2, in 12 s."""
-    outcome = {"lr": 1e-3, "seed": 0, "steps": 85, "train_loss": 0.5, "val_loss": 0.4, "width": 40}
+    outcome = {"lr": 1e-3, "seed": 0, "steps": 85, "train_loss": 0.5, "val_loss": 0.4, "trial": {"width": 40}}
     ends = [100.0, 100.0, 100.0, 100.1, 112.0, 112.0, 112.0, 112.1]
     lines = [
         json.dumps({"monotonic": end, "process_cpu": 7.0 if end < 110 else 9.0, "outcome": outcome}) for end in ends

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from analysis.judge import judge
-from analysis.ledger import read_ledger, read_question
+from analysis.ledger import read_ledger, read_live, read_question
 from analysis.records import Stage, Status, TrialRecord
 from sweeps import ASHA, TPE, QuestionError, Random, Resources, Sweep, choice, each, log_uniform, uniform
 from sweeps.engine import ledger as ledgers
@@ -218,7 +218,7 @@ def test_a_trial_under_way_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(sweep, tmp_path, Diary(5))
     (under_way,) = read_ledger(tmp_path)
-    told = ledgers.read_live(tmp_path)[under_way.id]
+    told = read_live(tmp_path)[under_way.id]
     records = run(sweep, tmp_path)
     assert [row["time"] for row in records[0].history[:5]] == [row["time"] for row in told]
 
@@ -336,7 +336,7 @@ def test_epochs_that_are_trained_again_replace_those_before_and_nobody_hears_of_
         race.died(job.id)
         assert race.next() == job
         race.told(job.id, {"rows": after})
-        assert ledgers.read_live(tmp_path) == {job.id: after}
+        assert read_live(tmp_path) == {job.id: after}
         race.told(job.id, {"rows": [], "status": "completed", "reason": None, "error": None})
     (record,) = read_ledger(tmp_path)
     assert [*record.history] == after
@@ -552,7 +552,7 @@ def test_a_cut_that_was_decided_but_not_written_is_kept(tmp_path: Path, monkeypa
         with pytest.raises(KeyboardInterrupt):
             run(sweep, tmp_path)
     (under_way,) = [record for record in read_ledger(tmp_path) if record.status is Status.RUNNING]
-    told = ledgers.read_live(tmp_path)[under_way.id]
+    told = read_live(tmp_path)[under_way.id]
     records = run(sweep, tmp_path)
     (closed,) = [record for record in records if record.id == under_way.id]
     assert closed.status is Status.STOPPED
