@@ -128,18 +128,21 @@ def read_ledger(folder: Path) -> list[TrialRecord]:
 def read_live(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """The epochs of ``live.jsonl`` by trial, each as it was told last; lines that are torn or damaged are left out.
 
-    A trial that goes on from a checkpoint tells its epochs anew: those that it had told past them go.
+    A trial that goes on from a checkpoint tells its epochs anew: those that it had told past them go. Raises OSError for a file
+    that is there and cannot be read.
     """
     try:
         lines = (folder / LIVE).read_bytes().split(b"\n")
-    except OSError:
+    except FileNotFoundError:
         return {}
     found: dict[str, list[dict[str, Any]]] = {}
     for line in lines:
         try:
             entry = json.loads(line)
-            name, row, epoch = str(entry["id"]), entry["row"], int(entry["row"]["epoch"])
-        except (ValueError, KeyError, TypeError, OverflowError):
+            name, row, epoch = str(entry["id"]), entry["row"], entry["row"]["epoch"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if type(epoch) is not int:
             continue
         rows = found.setdefault(name, [])
         while rows and rows[-1]["epoch"] >= epoch:

@@ -83,7 +83,7 @@ class Store:
         return self._tables is not None
 
     def write(self, runs: Sequence[Whole], data: Data | None) -> list[Found]:
-        """Write ended runs, all of them or, where that raises, none. ``data`` must be named for another run before."""
+        """Write ended runs, all of them or, where that raises, none. A run of this experiment must have ``data`` already."""
         assert self._tables is not None
         return [
             Found(

@@ -1,7 +1,6 @@
 """Ended runs written into MLflow's own tables, many in one transaction: the rows that its client would write one by one.
 
-The client reads a run back before every change, which costs more than a short trial's training. Only its tables' definitions are
-used, so a schema that has moved on is an error before anything is written.
+The client reads a run back before every change, which costs more than a short trial's training.
 """
 
 from __future__ import annotations
@@ -50,13 +49,14 @@ class Tables:
         """None where the client speaks to a server, or to a kind of store that is not known here."""
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-        store = client._tracking_client.store
+        store = getattr(getattr(client, "_tracking_client", None), "store", None)
         return cls(store, experiment) if type(store) is SqlAlchemyStore else None
 
     def write(self, runs: Sequence[Whole], data: Data | None) -> list[str]:
         """Write all of the runs or, where that raises, none; their new ids come back in the same order.
 
-        ``data`` must be an input of a run of this experiment already; it becomes one of each of these.
+        ``data`` must be an input of a run of this experiment already; it becomes one of each of these. Raises what MLflow or its
+        database raise, and ValueError for an experiment in MLflow's bin.
         """
         from mlflow.store.tracking.dbmodels import models
         from sqlalchemy import insert, select
@@ -70,6 +70,11 @@ class Tables:
             (models.SqlLatestMetric, [row for run, name in zip(runs, ids, strict=True) for row in _latest(run, name)]),
         ]
         with self._store.ManagedSessionMaker(read_only=False) as session:
+            stage: Select[tuple[str]] = select(models.SqlExperiment.lifecycle_stage).filter_by(
+                experiment_id=self._experiment
+            )
+            if session.execute(stage).scalar_one() != "active":
+                raise ValueError(f"experiment {self._experiment} is in MLflow's bin; restore it")
             if data is not None:
                 one: Select[tuple[str]] = select(models.SqlDataset.dataset_uuid).filter_by(
                     experiment_id=self._experiment, name=data.name, digest=data.digest

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from analysis.tracking_view import KEY, TAG, view
 from analysis.verdict import Verdict
 
 _ENOUGH = 2  # errors in one round, after which the store is taken to be out of reach
-_TOGETHER = 100  # trials in one transaction
+_TOGETHER, _POINTS = 100, 50_000  # trials in one transaction, and metric points from which it takes no other
 _ATTACHED = ("report.html", "verdict.json", "trials.parquet")
 
 
@@ -67,6 +67,7 @@ class Writer:
         self._live: dict[str, _Live] = {}
         self._stale: set[str] = set()
         self._owed: dict[str, TrialRecord] = {}
+        self._apart: set[str] = set()
         self._told: dict[str, TrialRecord] = {}
         self._results: dict[str, TrialRecord] = {}
         self._answer: tuple[Path, Verdict] | None = None
@@ -131,12 +132,10 @@ class Writer:
 
     def _due(self, store: Store, lasting: Sequence[_Live], now: float) -> Iterator[Callable[[], None]]:
         """The steps to take, in order."""
-        new = [record for record in self._owed.values() if record.id not in self._runs] if store.writes_whole else []
-        for first in range(0, len(new), _TOGETHER):
-            with suppress(
-                Exception
-            ):  # which of them cannot be written, and why, is seen below, where each is tried alone
-                self._write_together(store, new[first : first + _TOGETHER])
+        if store.writes_whole:
+            new = deque(record for record in self._owed.values() if record.id not in {*self._runs, *self._apart})
+            while new:
+                yield partial(self._write_together, store, new)
         for record in list(self._owed.values()):
             yield partial(self._write, store, record)
         for live in lasting:
@@ -225,10 +224,22 @@ class Writer:
             self._complete(store, record)
         del self._owed[record.id]
 
-    def _write_together(self, store: Store, records: Sequence[TrialRecord]) -> None:
-        """Ended trials that have no run yet; where this raises, they still have none."""
-        whole = [self._whole(record) for record in records]
-        for record, found in zip(records, store.write(whole, self._data), strict=True):
+    def _write_together(self, store: Store, new: deque[TrialRecord]) -> None:
+        """Ended trials that have no run yet, in one transaction; where that fails each is written by itself from then on."""
+        taken: list[TrialRecord] = []
+        try:
+            whole: list[Whole] = []
+            while new and len(whole) < _TOGETHER and sum(len(run.metrics) for run in whole) < _POINTS:
+                taken.append(new.popleft())
+                whole.append(self._whole(taken[-1]))
+            runs = store.write(whole, self._data)
+        except Exception:
+            for record in taken:
+                self._apart.add(record.id)
+                self._tails.pop(record.id, None)  # nothing of it was taken
+            self._repair_due = True  # a server may have written them, and gone before it said so
+            raise
+        for record, found in zip(taken, runs, strict=True):
             self._runs[record.id] = found
             self._stale.discard(record.id)
             self._tails.pop(record.id, None)
@@ -326,8 +337,8 @@ class Writer:
             when = milliseconds(began) if isinstance(began, int | float) else 0
             sweep = store.create(f"sweep: {self._question.sweep}", sweep_tags(self._question), started=when)
             store.log(sweep, params=params)
-            if self._data is not None:
-                store.name_data(sweep, self._data)
+        if self._data is not None:
+            store.name_data(sweep, self._data)
         store.tag_experiment({TAG: view(self._naming)})
         self._sweep = sweep
 

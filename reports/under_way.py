@@ -12,8 +12,11 @@ from analysis.records import Status, TrialRecord
 
 
 def with_live_epochs(folder: Path, records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The records, those that are running with the epochs that ``live.jsonl`` tells of them."""
-    told = read_live(folder)
+    """The records, those that are running with the epochs that ``live.jsonl`` tells of them, if it can be read."""
+    try:
+        told = read_live(folder)
+    except OSError:
+        return list(records)
     return [_filled(record, told.get(record.id, [])) for record in records]
 
 

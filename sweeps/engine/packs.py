@@ -82,7 +82,14 @@ class PackRunner:
                 beside = next(
                     (run for other in packs.values() if other is not pack for run in other.runs.values()), None
                 )
-                alone.append((job, f"not fused, it {apart(pack.runs[name], beside)}" if beside is not None else None))
+                alone.append(
+                    (
+                        job,
+                        f"not fused, it is not built as others are: {apart(pack.runs[name], beside)}"
+                        if beside is not None
+                        else None,
+                    )
+                )
         return several, alone
 
     def _together(self, pack: _Pack, tell: TellAll) -> list[_Single]:

@@ -264,7 +264,9 @@ def test_live_epochs_fill_only_what_is_running(tmp_path: Path) -> None:
     ended, running = finals([0.9, 0.8])
     running = replace(running, status=Status.RUNNING, history=(), epochs=0)
     lines = [json.dumps({"id": record.id, "row": {"epoch": 2}}) for record in (ended, running)]
-    (tmp_path / "live.jsonl").write_text("\n".join([*lines, "null", '{"id": 1, "row": 3}', "{"]))
+    wrong = [json.dumps({"id": running.id, "row": {"epoch": epoch}}) for epoch in ("3", 2.5, None, float("nan"))]
+    damaged = [*wrong, "null", '{"id": 1, "row": 3}', "{"]
+    (tmp_path / "live.jsonl").write_text("\n".join([*lines, *damaged]))
     after = with_live_epochs(tmp_path, [ended, running])
     assert after[0] == ended
     assert (after[1].epochs, list(after[1].history)) == (2, [{"epoch": 2}])

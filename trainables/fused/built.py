@@ -52,14 +52,14 @@ def differences(runs: Sequence[Run]) -> Iterator[str]:
     kept, shape = _kept(first), shapes(first)
     for number, run in enumerate(runs):
         if _kept(run) != kept or shapes(run) != shape:
-            yield f"member {number} {apart(run, first)}"
+            yield f"member {number} is not built as the first is: {apart(run, first)}"
 
 
 def apart(run: Run, other: Run) -> str:
-    """In what way a run differs from one that it is in no pack with."""
+    """The first difference between two runs that cannot be in one pack."""
     mine, its = ((*_lines(one), *map(str, shapes(one)[:3]), *_made(one)[0]) for one in (run, other))
     differing = [line for line in mine if line not in set(its)] or [line for line in its if line not in set(mine)]
-    return f"is not built as the first is: {differing[0] if differing else 'parts in another order'}"
+    return differing[0] if differing else "parts in another order"
 
 
 def _made(run: Run) -> tuple[Any, ...]:

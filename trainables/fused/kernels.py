@@ -21,13 +21,13 @@ _BACKWARD = (aten._log_softmax_backward_data.default, aten._softmax_backward_dat
 
 
 def turned(graph: fx.Graph) -> None:
-    """Let softmaxes over few classes go through the dimension before the last one; values are the same to rounding."""
+    """Exchange the last two dimensions around softmaxes over few classes; values are the same to rounding."""
     for node in list(graph.nodes):
         if node.op != "call_function" or node.target not in (*_FORWARD, *_BACKWARD):
             continue
         tensors = 1 if node.target in _FORWARD else 2
         given, dim, rest = node.args[:tensors], node.args[tensors], node.args[tensors + 1 :]
-        value = given[0].meta["val"]
+        value = node.meta["val"]  # of the same shape as what it is given, which may be of another such node
         if (
             value.device.type != "cpu"
             or value.ndim < 2

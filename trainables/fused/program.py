@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 WORTH = 50
 """Steps of one shape from which recording them pays: it takes about as long as thirty."""
 
-LOOKS = 5
-"""The same for passes over validation and test sets, whose recording is shorter."""
+LOOKS = 20
+"""The same for passes over validation and test sets, of which less is saved."""
 
 Call = Callable[..., tuple[Tensor, Tensor]]
 
