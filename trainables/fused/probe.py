@@ -35,7 +35,7 @@ SIZES = (4, 16, 32, 64)
 """Members of the packs that are tried."""
 
 STEPS, TURNS = 20, 3
-"""Steps of a turn, and turns of a pack and of a run alone, one after the other."""
+"""Steps of a turn at most, and turns of a pack and of a run alone, one after the other."""
 
 RECORDED_FROM = 2
 """The step from which a pack plays back what it recorded: here it would not come to it by itself."""
@@ -133,10 +133,14 @@ def measured(run: Run, sizes: Sequence[int], clock: Clock) -> dict[int, float]:
     plain = _Plain(run, RECORDED_FROM)
     plain()
     alone = _took(plain, clock) / RECORDED_FROM
+
+    def steps(members: int) -> int:
+        wanted = int(SECONDS / (TURNS + 1) / (members * alone)) if alone > 0 else STEPS
+        return min(max(RECORDED_FROM, min(STEPS, wanted)), run.plan.steps_per_epoch)
+
     for size in sizes:
-        steps = int(SECONDS / (TURNS + 1) / (size * alone)) if alone > 0 else STEPS
         try:
-            found[size] = gain(run, size, max(RECORDED_FROM, min(STEPS, steps)), clock)
+            found[size] = gain(run, size, (steps(1), steps(size)), clock)
         except Exception as error:
             if not out_of_memory(error):
                 raise
@@ -147,12 +151,16 @@ def measured(run: Run, sizes: Sequence[int], clock: Clock) -> dict[int, float]:
     return found
 
 
-def gain(run: Run, size: int, steps: int, clock: Clock) -> float:
-    """How many times a member's step in a pack goes into that of a run alone: the median of turns of so many steps."""
-    plain, pack = _Plain(run, steps), _Packed(run, size, steps)
+def gain(run: Run, size: int, steps: tuple[int, int], clock: Clock) -> float:
+    """How many times a member's step in a pack goes into that of a run alone: the median of turns, their ``steps`` alone and packed.
+
+    A turn alone has more of them where they are long: in one of two or three, what an epoch takes beside its steps would be laid
+    at the run's door, and hardly at the pack's, whose members share it.
+    """
+    plain, pack = _Plain(run, steps[0]), _Packed(run, size, steps[1])
     plain()
     pack()
-    pairs = [(_took(plain, clock), _took(pack, clock)) for _ in range(TURNS)]
+    pairs = [(_took(plain, clock) / steps[0], _took(pack, clock) / steps[1]) for _ in range(TURNS)]
     return median(size * alone / together if together > 0 else 1.0 for alone, together in pairs)
 
 

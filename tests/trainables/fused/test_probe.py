@@ -26,11 +26,13 @@ class Scripted:
     """A clock by which a turn of a run alone takes a second, and one of a pack what ``packs`` says, in the order of their sizes."""
 
     packs: Sequence[float]
+    alone: float = 1.0
     reads: int = 0
     now: float = 0.0
 
     def __call__(self) -> float:
-        durations = [1.0, *(seconds for pack in self.packs for _ in range(TURNS) for seconds in (1.0, pack))]
+        turns = (seconds for pack in self.packs for _ in range(TURNS) for seconds in (self.alone, pack))
+        durations = [self.alone, *turns]
         self.reads += 1
         self.now += durations[self.reads // 2 - 1] if self.reads % 2 == 0 else 0.25
         return self.now
@@ -95,6 +97,12 @@ def test_the_largest_gain_is_taken(cache: Cache) -> None:
     found = chosen(TASK, RECIPE, splits(), CPU, (8, 4, 4, 1), cache=cache, clock=Scripted([2.0, 2.0]))
     assert found.size == 8
     assert found.gains == pytest.approx({4: 2.0, 8: 4.0})
+
+
+def test_a_turn_alone_may_have_more_steps_than_one_of_a_pack(cache: Cache) -> None:
+    """Five, an epoch, in 10 ms; the packs have two in 40 ms."""
+    found = chosen(TASK, RECIPE, splits(), CPU, (64,), cache=cache, clock=Scripted([0.04], alone=0.01))
+    assert found.gains == pytest.approx({64: 64 * (0.01 / 5) / (0.04 / 2)})
 
 
 @pytest.mark.parametrize(
