@@ -152,7 +152,7 @@ def measured(run: Run, sizes: Sequence[int], clock: Clock) -> dict[int, float]:
 
 
 def gain(run: Run, size: int, steps: tuple[int, int], clock: Clock) -> float:
-    """How many times a member's step in a pack goes into one of a run alone: median of turns of so many ``steps``, alone and packed.
+    """How many times a member's step in a pack goes into one of a run alone: median of turns of so many ``steps`` alone and packed.
 
     A turn alone has more of them where they are long: in one of two or three, what an epoch takes beside its steps would be laid
     at the run's door, and hardly at the pack's, whose members share it.
