@@ -134,13 +134,13 @@ def measured(run: Run, sizes: Sequence[int], clock: Clock) -> dict[int, float]:
     plain()
     alone = _took(plain, clock) / RECORDED_FROM
 
-    def steps(members: int) -> int:
-        wanted = int(SECONDS / (TURNS + 1) / (members * alone)) if alone > 0 else STEPS
+    def steps(members: int, gained: float = 1.0) -> int:
+        wanted = int(SECONDS / (TURNS + 1) * gained / (members * alone)) if alone > 0 else STEPS
         return min(max(RECORDED_FROM, min(STEPS, wanted)), run.plan.steps_per_epoch)
 
     for size in sizes:
         try:
-            found[size] = gain(run, size, (steps(1), steps(size)), clock)
+            found[size] = gain(run, size, (steps(1), steps(size, max(found.values(), default=1.0))), clock)
         except Exception as error:
             if not out_of_memory(error):
                 raise
