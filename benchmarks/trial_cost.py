@@ -39,7 +39,7 @@ DRIVEN = (10, 100, 1000)
 TENTHS_FROM = 100
 """Trials from which a sweep is looked at in tenths."""
 
-QUICK_TRIALS = 2
+QUICK_TRIALS = 5
 LIMIT_SECONDS = 1800.0
 LIBRARIES = ("ray", "torch", "optuna", "mlflow")
 
