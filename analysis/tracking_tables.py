@@ -25,7 +25,7 @@ CONTEXT = ("mlflow.data.context", "training")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Whole:
-    """An ended run with all that there is of it; ``started`` and ``ended`` in milliseconds since 1970, 0 for now."""
+    """An ended run with all that there is of it; ``started`` and ``ended`` in milliseconds since 1970, 0 where not known."""
 
     name: str
     tags: Mapping[str, str]
@@ -62,12 +62,13 @@ class Tables:
         from sqlalchemy import insert, select
 
         ids = [uuid.uuid4().hex for _ in runs]
+        pairs = [*zip(runs, ids, strict=True)]
         rows: list[tuple[Any, list[dict[str, Any]]]] = [
-            (models.SqlRun, [self._run(run, name) for run, name in zip(runs, ids, strict=True)]),
+            (models.SqlRun, [self._run(run, name) for run, name in pairs]),
             (models.SqlTag, _named(ids, [{**run.tags, "mlflow.runName": run.name} for run in runs])),
             (models.SqlParam, _named(ids, [run.params for run in runs])),
-            (models.SqlMetric, [row for run, name in zip(runs, ids, strict=True) for row in _metrics(run, name)]),
-            (models.SqlLatestMetric, [row for run, name in zip(runs, ids, strict=True) for row in _latest(run, name)]),
+            (models.SqlMetric, [row for run, name in pairs for row in _metrics(run, name)]),
+            (models.SqlLatestMetric, [row for run, name in pairs for row in _latest(run, name)]),
         ]
         with self._store.ManagedSessionMaker(read_only=False) as session:
             stage: Select[tuple[str]] = select(models.SqlExperiment.lifecycle_stage).filter_by(
@@ -79,7 +80,8 @@ class Tables:
                 one: Select[tuple[str]] = select(models.SqlDataset.dataset_uuid).filter_by(
                     experiment_id=self._experiment, name=data.name, digest=data.digest
                 )
-                inputs = [_input(session.execute(one).scalar_one(), name) for name in ids]
+                dataset = session.execute(one).scalar_one()
+                inputs = [_input(dataset, name) for name in ids]
                 tags = [{"input_uuid": row["input_uuid"], "name": CONTEXT[0], "value": CONTEXT[1]} for row in inputs]
                 rows += [(models.SqlInput, inputs), (models.SqlInputTag, tags)]
             for model, several in rows:

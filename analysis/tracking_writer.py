@@ -133,7 +133,8 @@ class Writer:
     def _due(self, store: Store, lasting: Sequence[_Live], now: float) -> Iterator[Callable[[], None]]:
         """The steps to take, in order."""
         if store.writes_whole:
-            new = deque(record for record in self._owed.values() if record.id not in {*self._runs, *self._apart})
+            known = {*self._runs, *self._apart}
+            new = deque(record for record in self._owed.values() if record.id not in known)
             while new:
                 yield partial(self._write_together, store, new)
         for record in list(self._owed.values()):

@@ -40,7 +40,7 @@ class Program:
 
     Modules and losses run under vmap, unchanged. Where all of their code is torch's or this package's, which does the same at every
     call, the operations of a step are recorded once for each shape and played back: without Python's and autograd's part a step of
-    a small network takes half of the time. A recording is kept for as long as the program is.
+    a small network takes about half of the time. A recording is kept for as long as the program is.
     """
 
     def __init__(
