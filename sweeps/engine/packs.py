@@ -82,14 +82,8 @@ class PackRunner:
                 beside = next(
                     (run for other in packs.values() if other is not pack for run in other.runs.values()), None
                 )
-                alone.append(
-                    (
-                        job,
-                        f"not fused, it is not built as others are: {apart(pack.runs[name], beside)}"
-                        if beside is not None
-                        else None,
-                    )
-                )
+                differs = apart(pack.runs[name], beside) if beside is not None else None
+                alone.append((job, differs and f"not fused, it is not built as others are: {differs}"))
         return several, alone
 
     def _together(self, pack: _Pack, tell: TellAll) -> list[_Single]:
