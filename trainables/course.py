@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +64,7 @@ def followed(
     state: Mapping[str, Any] | None,
     world: World,
     through: Through = unchanged,
-) -> Iterator[Epoch]:
+) -> Generator[Epoch]:
     """The epochs of all segments as one run; each takes over the state that the one before has left, settings excepted.
 
     Each ends with a full pass of validation, whatever its recipe says of that: it is judged there.

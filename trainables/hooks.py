@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from trainables.describe import name_of
@@ -38,7 +38,7 @@ class HookError(Exception):
     """A hook raised, or did not hand on an epoch; the hook's own exception is its cause."""
 
 
-def hooked(epochs: Iterable[Epoch], hooks: Sequence[Hook]) -> Iterator[Epoch]:
+def hooked(epochs: Iterable[Epoch], hooks: Sequence[Hook]) -> Generator[Epoch]:
     """The epochs with every hook around them, the first one innermost."""
     stream = iter(epochs)
     for hook in hooks:

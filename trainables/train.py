@@ -106,7 +106,8 @@ def train(
         )
         ended = hooked(early_stopped(timed.validated(fitted), recipe.stop), recipe.hooks)
         epochs = timed.whole(keeper.kept(timed.handed_over(ended)))
-        with keeper, closing(epochs):
+        # Each by itself: an exception on its way holds this frame, and with it what a hook is to end with.
+        with keeper, closing(fitted), closing(ended), closing(epochs):
             for epoch in epochs:
                 history = epoch.run.history
                 ending = _judged(epoch, report)

@@ -53,6 +53,19 @@ def test_a_run_that_is_stopped_ends_its_hooks(tmp_path: Path) -> None:
     assert diary.notes == ["start", "before 1", "end"]
 
 
+def test_a_run_that_is_left_ends_its_hooks_before_anybody_hears_of_it(tmp_path: Path) -> None:
+    """Not when its last frame is freed, which an exception that is looked at, or a cycle, puts off into another run."""
+    diary = Diary([])
+
+    def leaves(_: object) -> bool:
+        raise SystemExit(0)
+
+    with pytest.raises(SystemExit) as left:
+        train(task, recipe(epochs=4, hooks=(diary,)), folder=tmp_path, report=leaves)
+    assert diary.notes == ["start", "before 1", "end"]
+    assert left.tb is not None
+
+
 def test_a_hook_may_end_the_run(tmp_path: Path) -> None:
     result = trained(recipe(epochs=4, hooks=(Diary([], end_after=2),)), tmp_path)
     assert result.ending is Ending.COMPLETED
