@@ -64,6 +64,7 @@ def followed(
     state: Mapping[str, Any] | None,
     world: World,
     through: Through = unchanged,
+    tested: bool = True,
 ) -> Generator[Epoch]:
     """The epochs of all segments as one run; each takes over the state that the one before has left, settings excepted.
 
@@ -77,7 +78,10 @@ def followed(
         recipe = segment.recipe
         if segment.until < recipe.epochs:
             recipe = replace(recipe, validation=AlsoAt(policy=recipe.validation, epoch=segment.until))
-        for epoch in fit(task, recipe, splits=splits, device=device, state=state, world=world, through=through):
+        epochs = fit(
+            task, recipe, splits=splits, device=device, state=state, world=world, through=through, tested=tested
+        )
+        for epoch in epochs:
             yield epoch
             if epoch.epoch == segment.until:
                 state = epoch.run.state()

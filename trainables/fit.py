@@ -34,8 +34,8 @@ class Epoch:
     """One epoch as it went.
 
     ``metrics`` are by set and name (``train/loss``, ``val/accuracy``; ``val/accuracy_raw`` beside an average; ``test/`` where
-    validation chose this epoch over all before). An epoch that the recipe's ``validation`` passes over has no ``val/`` of all
-    samples. ``seconds`` are by phase. ``run`` is the live state behind it.
+    validation chose this epoch over all before, of a run that is ``tested``). An epoch that the recipe's ``validation`` passes over
+    has no ``val/`` of all samples. ``seconds`` are by phase. ``run`` is the live state behind it.
     """
 
     epoch: int
@@ -57,14 +57,16 @@ def fit(
     state: Mapping[str, Any] | None = None,
     world: World | None = None,
     through: Through = unchanged,
+    tested: bool = True,
 ) -> Iterator[Epoch]:
     """Train, an epoch at a time; ``state`` (of ``Run.state``) goes on where it was taken, bit for bit on a CPU.
 
     Each of several workers calls it with its own ``world``; all yield the same epochs, reduced over the workers. Training batches
     go ``through`` a transform, from iterator to iterator: what it does after its ``yield`` is done after that batch's step.
-    Raises ConflictError before the first step when the recipe, the task or the data cannot be trained.
+    Without ``tested`` the test set is never looked at. Raises ConflictError before the first step when the recipe, the task or the
+    data cannot be trained.
     """
-    run = Run.start(task, recipe, splits=splits, device=torch.device(device), world=world)
+    run = Run.start(task, recipe, splits=splits, device=torch.device(device), world=world, tested=tested)
     if state is not None:
         run.load(state)
     meter = Meter(run.device)
@@ -82,7 +84,7 @@ def fit(
         with meter.phase("validate"), arithmetic(recipe):
             metrics = {**trained, **validated(run)}
             improved = run.improves(metrics)
-            if improved:
+            if improved and run.tested:
                 metrics |= evaluated(run, "test", run.splits.test)
         seconds = meter.read()
         run.history.append(_row(run, metrics, meter, seconds))

@@ -15,6 +15,7 @@ from trainables import dropout
 from trainables.averages import Averaged
 from trainables.data.source import Indexed, Streamed, by_sample, count, head, moved, resident
 from trainables.errors import ConflictError
+from trainables.heap import hold
 from trainables.keep import FORMAT
 from trainables.losses import Loss
 from trainables.micro_batch import Auto
@@ -22,7 +23,7 @@ from trainables.modules import freeze, recompute
 from trainables.plan import Plan
 from trainables.recipe import Adaptable, Part, Recipe
 from trainables.scaler import Scaler
-from trainables.schedules import Reactive, Schedule
+from trainables.schedules import Schedule, reactive
 from trainables.seeds import Seeds, generator, seeded
 from trainables.split import Split
 from trainables.tally import Tally, shared
@@ -41,6 +42,7 @@ class Run:
     this epoch, ``rate`` its dropout where that changes, ``tally`` how far it has come, ``frozen`` the submodules that stay in
     evaluation mode. ``broken_off`` is the part of the next epoch that was trained before the state which the run goes on from.
     ``made`` is what parts have built once from how the module is built, not from its weights, by name: no part of the state.
+    ``tested`` says whether the test set is looked at, in epochs that validation chooses; no part of the state either.
     """
 
     task: Task
@@ -69,10 +71,18 @@ class Run:
     history: list[dict[str, Any]] = field(default_factory=list)
     broken_off: Mapping[str, Any] | None = None
     made: dict[str, Any] = field(default_factory=dict, repr=False)
+    tested: bool = True
 
     @classmethod
     def start(
-        cls, task: Task, recipe: Recipe, *, splits: Splits[Any] | None, device: torch.device, world: World | None = None
+        cls,
+        task: Task,
+        recipe: Recipe,
+        *,
+        splits: Splits[Any] | None,
+        device: torch.device,
+        world: World | None = None,
+        tested: bool = True,
     ) -> Self:
         """A run before its first step. Raises ConflictError when recipe, task or data cannot be trained on this device."""
         conflicts = [*task.conflicts(), *recipe.conflicts(), *_disagreements(task, recipe)]
@@ -82,6 +92,8 @@ class Run:
         if conflicts:
             raise ConflictError(f"task {task.name}", conflicts)
         world = world or World()
+        if device.type == "cpu":
+            hold()
         seeds = recipe.seeds
         if splits is None:
             splits = task.load(seeds.split)
@@ -147,6 +159,7 @@ class Run:
             micro_batch=plan.micro_batch,
             curve=recipe.schedule,
             tally=Tally.begun(device, seeds.order, 0),
+            tested=tested,
         )
 
     @property
@@ -173,7 +186,7 @@ class Run:
             self.tally.load(self.broken_off)
             self.broken_off = None
         schedule, ramp = self.recipe.schedule, self.recipe.dropout
-        self.curve = schedule.after(self.history, self.task.goal) if isinstance(schedule, Reactive) else schedule
+        self.curve = schedule.after(self.history, self.task.goal) if reactive(schedule) else schedule
         if ramp is not None:
             self.rate = ramp((self.epoch - 1) / max(1, self.plan.epochs - 1))
             dropout.apply(self.module, self.rate)
@@ -188,6 +201,9 @@ class Run:
 
     def training(self) -> None:
         """Training mode, but for what is frozen as a whole."""
+        parts = self.replica.modules()
+        if not self.frozen and all(part.training and type(part).train is nn.Module.train for part in parts):
+            return  # the members of a pack are in no other, and to set it takes ten times as long as to look
         self.replica.train()
         for part in self.frozen:
             part.eval()

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import torch
 
+from trainables.heap import give_back
 from trainables.seeds import derived
 
 
@@ -35,3 +36,4 @@ def clean(threads: int, *parts: int | str) -> None:
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         gc.collect()
         torch.cuda.empty_cache()
+    give_back()

@@ -77,6 +77,7 @@ def train(
     log_into: Path | None = None,
     profile: Profile | None = None,
     trace: Path | None = None,
+    tested: bool = True,
 ) -> Trained:
     """Run to the end, or until ``report`` asks to stop; checkpoints lie in ``folder``, from which the same call goes on.
 
@@ -85,8 +86,9 @@ def train(
     ``remark`` in the history. ``course`` is for runs whose settings change on the way; one that leaves off before the recipe's last
     epoch counts as stopped. Training batches go ``through`` a transform, as in ``fit``. ``log_every`` writes loss and learning rate
     after so many steps into ``steps.jsonl``, in ``log_into`` or else in ``folder``. ``profile`` times it by phase, and writes what
-    it asks to ``trace``. A run that had already ended when its process died reports nothing and gives its result again. Of several
-    workers, each with its ``world``, the first one reads and writes, and its report is asked; all end together and return the same.
+    it asks to ``trace``. Without ``tested`` the test set is never looked at. A run that had already ended when its process died
+    reports nothing and gives its result again. Of several workers, each with its ``world``, the first one reads and writes, and its
+    report is asked; all end together and return the same.
     """
     world = world or World()
     begun = world.told(_begun(folder, course) if world.first else Found())
@@ -102,7 +104,14 @@ def train(
     if ending is None:
         segments = course.segments(recipe)
         fitted = followed(
-            task, segments, splits=splits, device=device, state=begun.state, world=world, through=timed.around(handed)
+            task,
+            segments,
+            splits=splits,
+            device=device,
+            state=begun.state,
+            world=world,
+            through=timed.around(handed),
+            tested=tested,
         )
         ended = hooked(early_stopped(timed.validated(fitted), recipe.stop), recipe.hooks)
         epochs = timed.whole(keeper.kept(timed.handed_over(ended)))

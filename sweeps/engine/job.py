@@ -40,6 +40,11 @@ class Job:
         """The epochs that its parent has trained."""
         return self.earlier[-1]["until"] if self.parent is not None else 0
 
+    @property
+    def tested(self) -> bool:
+        """Whether the run looks at the test set: what is searched with must not, so that it cannot be chosen by it."""
+        return self.stage is Stage.FINAL
+
     @classmethod
     def of(
         cls,

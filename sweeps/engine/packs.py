@@ -65,6 +65,7 @@ class PackRunner:
                     folder=self.runner.folder / job.id,
                     splits=self.runner.data(job.seeds.split, beside=drawn),
                     best=job.stage is Stage.FINAL,
+                    tested=job.tested,
                 )
                 run = member.run(self.runner.sweep.task, self.runner.device())
                 why, alike = next(unfit_run(run), None), shapes(run)

@@ -103,6 +103,7 @@ class Runner:
                     log_into=place,
                     profile=self.sweep.profile,
                     trace=place / TRACE,
+                    tested=job.tested,
                 )
             if trained.profiled is not None and (world is None or world.first):
                 place.mkdir(parents=True, exist_ok=True)

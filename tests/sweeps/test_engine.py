@@ -95,6 +95,16 @@ def test_a_sweep_deals_heats_evenly_then_paired_finals(tmp_path: Path) -> None:
     assert [record.id for record in diary.done] == [record.id for record in diary.begun]
 
 
+@pytest.mark.parametrize("lane", ["local", "fused"])
+def test_a_search_never_looks_at_the_test_set(lane: str, tmp_path: Path) -> None:
+    sweep = replace(small(), recipe=replace(small().recipe, epochs=3), search=Random(trials=2), early_stop=None)
+    records = drive(sweep, tmp_path, lane=lane, concurrency=1, machine=Machine.here(None), followers=[])
+    for record in records:
+        told = {name for row in [record.metrics, *record.history] for name in row}
+        assert any(name.startswith("test/") for name in told) == (record.stage is Stage.FINAL)
+        assert {"val/loss", "val/accuracy"} <= told
+
+
 def test_the_point_of_the_finals_is_the_best_completed_heat_s(tmp_path: Path) -> None:
     records = run(small(), tmp_path)
     for size in (8, 32):

@@ -124,6 +124,17 @@ def test_test_is_measured_only_where_validation_improved() -> None:
         assert ("test/accuracy" in epoch.metrics) == improved
 
 
+def test_a_run_that_is_not_tested_never_looks_at_the_test_set() -> None:
+    splits = task.load(0)
+    unfit = replace(splits, test=tuple(torch.zeros(3, 1, 1) for _ in splits.test))  # no module takes it
+    with pytest.raises(RuntimeError):
+        list(fit(task, recipe(epochs=2), splits=unfit))
+    untested = [dict(epoch.metrics) for epoch in fit(task, recipe(epochs=4), splits=unfit, tested=False)]
+    tested = [dict(epoch.metrics) for epoch in fit(task, recipe(epochs=4), splits=splits)]
+    assert untested == [{k: v for k, v in metrics.items() if not k.startswith("test/")} for metrics in tested]
+    assert untested != tested
+
+
 def test_training_history_does_not_depend_on_what_the_user_does_with_torch_s_generator() -> None:
     before = trace(recipe())
     values = []

@@ -31,6 +31,7 @@ from trainables.schedules import (
     Step,
     WarmRestarts,
     curve,
+    reactive,
 )
 
 MEMBERS: list[Any] = [
@@ -261,4 +262,4 @@ def test_settings_that_make_no_sense_are_said(part: Part, said: str) -> None:
 @every
 def test_the_members_themselves_have_no_conflict(schedule: Any) -> None:
     assert list(schedule.conflicts()) == []
-    assert isinstance(schedule, Reactive) == isinstance(schedule, Plateau)
+    assert isinstance(schedule, Reactive) == reactive(schedule) == isinstance(schedule, Plateau)

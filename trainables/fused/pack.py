@@ -63,6 +63,7 @@ class Pack:
         self._loss = common(first.loss)
         self._feed, self._passes = Feed(self.runs), Passes(self.runs, program)
         self._rates: dict[str, Tensor] = {}
+        self._even: dict[torch.Size, tuple[Tensor, Tensor]] = {}
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -83,7 +84,8 @@ class Pack:
         with self._meter.phase("validate"), arithmetic(first.recipe):
             metrics = [{**own, **values} for own, values in zip(trained, self._validated(), strict=True)]
             improved = [run.improves(values) for run, values in zip(self.runs, metrics, strict=True)]
-            for values, tested in zip(metrics, self._tested(improved), strict=True):
+            asked = [better and run.tested for run, better in zip(self.runs, improved, strict=True)]
+            for values, tested in zip(metrics, self._tested(asked), strict=True):
                 values |= tested
         used = self._meter.used()
         self._rule.settle()
@@ -119,9 +121,8 @@ class Pack:
         schedule = Schedules(self.runs)
         held, steps, samples = {**rows.held, **self._rates}, 0, 0
         for batch in self._feed.batches(self.runs, first.plan.batch_size):
-            counted = self._counted(batch[-1])
-            scale = 1 / counted.where(counted > 0, 1.0)
-            summed, gradient = self._program.gradient(rows, batch, scale=scale.to(rows.flat), held=held, own=self._own)
+            counted, scale = self._counted(batch[-1])
+            summed, gradient = self._program.gradient(rows, batch, scale=scale, held=held, own=self._own)
             losses += summed
             weights = weights + counted
             with torch.no_grad():
@@ -146,12 +147,19 @@ class Pack:
                 values["train/grad_norm"] = norm / steps
         return trained
 
-    def _counted(self, targets: Tensor) -> Tensor:
-        """What each member's mean is divided by, [K]."""
+    def _counted(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """What each member's mean is divided by, [K], and what its sum is multiplied by instead, in the rows' type."""
+        if targets.shape in self._even:
+            return self._even[targets.shape]
         alike = each(self._loss, targets[0])
         if alike is not None:
-            return torch.full((len(self),), alike * targets.shape[1], dtype=torch.float64, device=targets.device)
-        return torch.stack([weight(self._loss, target) for target in targets])
+            counted = torch.full((len(self),), alike * targets.shape[1], dtype=torch.float64, device=targets.device)
+        else:
+            counted = torch.stack([weight(self._loss, target) for target in targets])
+        found = counted, (1 / counted.where(counted > 0, 1.0)).to(self._rows.flat)
+        if alike is not None:
+            self._even[targets.shape] = found
+        return found
 
     def _disturb(self, gradient: Tensor) -> None:
         """Each member's noise, as it would draw it alone."""
@@ -180,11 +188,11 @@ class Pack:
                 values |= measured
         return [values if want else {} for values, want in zip(found, wanted, strict=True)]
 
-    def _tested(self, improved: Sequence[bool]) -> list[dict[str, float]]:
-        """The test set for the members that are better than ever."""
-        if not any(improved):
+    def _tested(self, asked: Sequence[bool]) -> list[dict[str, float]]:
+        """The test set for the members that are better than ever, and that it is asked of."""
+        if not any(asked):
             return [{} for _ in self.runs]
-        return [values if better else {} for values, better in zip(self._over("test"), improved, strict=True)]
+        return [values if own else {} for values, own in zip(self._over("test"), asked, strict=True)]
 
     def _over(self, name: str, *, raw: bool = False) -> list[dict[str, float]]:
         if self.runs[0].average is not None and self._average is None and not raw:

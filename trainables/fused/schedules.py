@@ -23,12 +23,16 @@ class Schedules:
             alike = (_hashable(run.curve), run.step, run.plan.steps)
             found.setdefault(alike, []).append((run, peak, run.optimizer.param_groups))
         self._alike = list(found.values())
+        self._factors: list[float | None] = [None] * len(self._alike)
 
     def step(self) -> None:
         """Write the rates of the step that comes next."""
-        for members in self._alike:
+        for number, members in enumerate(self._alike):
             first = members[0][0]
             factor = first.curve(first.plan.progress(first.step))
+            if factor == self._factors[number]:
+                continue
+            self._factors[number] = factor
             for run, peak, groups in members:
                 run.lr = peak * factor
                 for group in groups:

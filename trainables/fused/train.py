@@ -36,13 +36,17 @@ Ended = Callable[[str, Trained], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """A run of a pack under its ``name``: its files lie in ``folder``; its ``best`` weights are kept, where that is wanted."""
+    """A run of a pack under its ``name``: its files lie in ``folder``; its ``best`` weights are kept, where that is wanted.
+
+    ``tested`` as in ``train``.
+    """
 
     name: str
     recipe: Recipe
     folder: Path
     splits: Splits[Any]
     best: bool = True
+    tested: bool = True
 
     def run(self, task: Task, device: torch.device) -> Run:
         """The run as it stands on disk.
@@ -54,7 +58,7 @@ class Member:
         begun = found(self.folder)
         if begun.damaged:
             raise DamagedError(begun.remark)
-        run = Run.start(task, self.recipe, splits=self.splits, device=device)
+        run = Run.start(task, self.recipe, splits=self.splits, device=device, tested=self.tested)
         if begun.state is not None:
             run.load(begun.state)
         if begun.remark is not None and run.history:

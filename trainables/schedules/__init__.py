@@ -6,7 +6,7 @@ from trainables.schedules.exponential import Exponential
 from trainables.schedules.one_cycle import OneCycle
 from trainables.schedules.plateau import Plateau
 from trainables.schedules.restarts import WarmRestarts
-from trainables.schedules.schedule import Reactive, Schedule, curve
+from trainables.schedules.schedule import Reactive, Schedule, curve, reactive
 from trainables.schedules.step import Step
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "Step",
     "WarmRestarts",
     "curve",
+    "reactive",
 ]

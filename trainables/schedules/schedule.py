@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
 if TYPE_CHECKING:
     from trainables.task import Maximise, Minimise
@@ -39,6 +40,16 @@ class Reactive(Protocol):
     def conflicts(self) -> Iterator[str]:
         """What is wrong with the settings."""
         ...
+
+
+def reactive(schedule: Schedule) -> TypeGuard[Reactive]:
+    """Whether a schedule depends on how training goes, by its class; asked in every epoch of every run."""
+    return _reactive(type(schedule))
+
+
+@cache
+def _reactive(kind: type) -> bool:
+    return issubclass(kind, Reactive)
 
 
 def curve(schedule: Schedule, points: int = 200) -> list[tuple[float, float]]:

@@ -97,6 +97,21 @@ def test_members_end_as_they_do_alone(tmp_path: Path) -> None:
                 torch.testing.assert_close(mine.module[key], value, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
 
 
+def test_only_those_are_tested_that_are_to_be(tmp_path: Path) -> None:
+    splits = task.load(0)
+    members = {
+        name: Member(name=name, recipe=recipes()[name], folder=tmp_path / name, splits=splits, tested=name == "1")
+        for name in "12"
+    }
+    found: dict[str, Trained] = {}
+    runs = {name: member.run(task, torch.device("cpu")) for name, member in members.items()}
+    train_together(task, runs, members, report=lambda _: (), ended=found.__setitem__)
+    assert metrics(found["1"]) == pytest.approx(metrics(alone("1", tmp_path / "alone")), rel=TOLERANCE)
+    assert any("test/loss" in row for row in found["1"].history)
+    assert not any(name.startswith("test/") for row in found["2"].history for name in row)
+    assert len(found["2"].history) == recipes()["2"].epochs
+
+
 def test_best_weights_are_kept_where_they_are_wanted(tmp_path: Path) -> None:
     splits = task.load(0)
     members = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -108,8 +109,14 @@ def settle(rows: Rows, optimizers: Sequence[torch.optim.Optimizer], steps: Seque
 
 
 def column(values: Sequence[float], like: Tensor) -> Tensor:
-    """A number for each member, [K, 1], of the rows' type; computed in double precision until then."""
-    return torch.tensor(values, dtype=torch.float64).to(like).unsqueeze(1)
+    """A number for each member, [K, 1], of the rows' type; computed in double precision until then. It is not to be written to."""
+    return _column(tuple(values), like.dtype, like.device)
+
+
+@lru_cache(maxsize=64)
+def _column(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Most are the same in every step."""
+    return torch.tensor(values, dtype=torch.float64).to(device, dtype).unsqueeze(1)
 
 
 def alike(groups: Sequence[Group], names: Sequence[str]) -> Iterator[tuple[Group, list[int]]]:

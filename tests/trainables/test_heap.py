@@ -1,0 +1,76 @@
+"""What the C library keeps, counted in pages that the kernel has to hand out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import pytest
+
+STEPS = """
+import resource
+import torch
+from trainables import heap
+assert heap.hold() is {held}
+assert heap.hold() is {held}
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    blocks = [torch.ones(6_000_000) for _ in range(2)]  # 24 MB each, gone when the next are there
+    del blocks
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+GIVEN_BACK = """
+import torch
+from trainables import heap
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+assert heap.hold()
+blocks = [torch.ones(2_000_000) for _ in range(100)]  # 800 MB
+keep = torch.ones(1_000)  # above them, so that the end of the heap is in use
+full = resident()
+del blocks[:10]
+heap.give_back()
+assert full - resident() < 40_000_000  # so little is sooner used again
+del blocks
+heap.give_back()
+print(full - resident())
+"""
+
+
+def counted(code: str, environment: Mapping[str, str] | None = None) -> int:
+    """What a fresh process prints."""
+    settings = {name: value for name, value in os.environ.items() if "MALLOC" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=settings | dict(environment or {}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def glibc() -> None:
+    """Where the C library is another one nothing is held, and nothing of this can be seen."""
+    assert os.confstr("CS_GNU_LIBC_VERSION"), "these tests need glibc"
+
+
+def test_blocks_that_are_freed_in_every_step_are_asked_for_once() -> None:
+    pages = 2 * 6_000_000 * 4 // 4096
+    assert counted(STEPS.format(held=True)) < 2 * pages  # of ten times as many
+
+
+def test_what_the_user_has_set_holds() -> None:
+    pages = 2 * 6_000_000 * 4 // 4096
+    assert counted(STEPS.format(held=False), {"MALLOC_TRIM_THRESHOLD_": "131072"}) > 8 * pages
+
+
+def test_much_that_is_free_is_given_back() -> None:
+    assert counted(GIVEN_BACK) > 600_000_000
