@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import signal
@@ -28,6 +29,7 @@ from sweeps.engine.room import room
 from sweeps.engine.spec import Resources, Sweep
 from sweeps.engine.watchdog import StalledError, Watchdog
 from trainables import ConflictError
+from trainables.heap import settle
 
 if TYPE_CHECKING:
     from analysis.tracking import Tracker
@@ -44,6 +46,7 @@ def main(sweep: Sweep, argv: Sequence[str] | None = None) -> None:
     )
     try:
         _heed_sigterm()
+        gc.disable()  # a start makes half a million objects that stay, and would look through them again and again
         status = _answer(options.question(sweep), options)
     except (QuestionError, ConflictError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -59,6 +62,8 @@ def main(sweep: Sweep, argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print(f"\nInterrupted. Nothing is lost; run the same command to go on:\n  {_command()}", file=sys.stderr)
         status = INTERRUPTED
+    finally:
+        gc.enable()
     sys.stdout.flush()
     sys.exit(status)
 
@@ -155,6 +160,8 @@ def _race(sweep: Sweep, folder: Path, uri: str, launched: _Launched) -> int:
     from analysis.ledger import read_ledger, read_question
     from analysis.tracking import Tracker
 
+    settle()
+    gc.enable()
     known = read_ledger(folder)
     sweep = replace(sweep, resources=launched.resources)
     machine = Machine.here(_script(), launched.gpus)

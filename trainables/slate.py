@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import torch
 
-from trainables.heap import give_back
+from trainables.heap import give_back, settle
 from trainables.seeds import derived
 
 
@@ -18,6 +18,7 @@ def clean(threads: int, *parts: int | str) -> None:
 
     A trial that draws from ``random``, numpy or torch, or that changes torch's defaults, is then the same whatever ran before it.
     """
+    settle()
     seed = derived(*parts)
     random.seed(seed)
     np.random.seed(seed % 2**32)

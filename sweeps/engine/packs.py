@@ -37,6 +37,7 @@ class PackRunner:
 
     def __call__(self, jobs: Sequence[Job], tell: TellAll) -> None:
         """Run all to their ends."""
+        import trainables.fused.train  # noqa: F401  # what it imports is many objects, which a clean slate passes over
         from trainables.slate import clean
 
         clean(self.runner.threads, "pack", *(job.id for job in jobs))
@@ -89,17 +90,16 @@ class PackRunner:
 
     def _together(self, pack: _Pack, tell: TellAll) -> list[_Single]:
         """Train a pack; those come back that it cannot train, or that had not ended when it failed."""
-        from trainables.fused.dry import refused
         from trainables.micro_batch import release
 
         over: set[str] = set()
         why = None
         try:
-            refusal = refused(next(iter(pack.runs.values())))
-            if refusal is None:
-                self._trained(pack, tell, over)
+            program = self._program(next(iter(pack.runs.values())))
+            if isinstance(program, str):
+                why = program
             else:
-                why = f"not fused, {refusal}"
+                self._trained(pack, program, tell, over)
         except Exception as error:
             why = f"trained alone after its pack had failed ({failure(error)[1]})"
             self.programs.clear()
@@ -108,10 +108,28 @@ class PackRunner:
             release()
         return [(job, why) for name, job in pack.jobs.items() if name not in over]
 
-    def _trained(self, pack: _Pack, tell: TellAll, over: set[str]) -> None:
-        """Train a pack; ``over`` gets those that have ended."""
+    def _program(self, run: Run) -> Program | str:
+        """What a pack of runs like this one computes by, or why it cannot; what an earlier pack had needs no dry step."""
+        from trainables.fused.dry import refused
         from trainables.fused.structure import structure
-        from trainables.fused.train import program_for, train_together
+        from trainables.fused.train import program_for
+        from trainables.fused.varied import common
+
+        alike = structure(self.runner.sweep.task, run.recipe)
+        program = self.programs.pop(alike, None)
+        if program is None or not program.fits(run.module, common(run.loss)):
+            refusal = refused(run)
+            if refusal is not None:
+                return f"not fused, {refusal}"
+            program = program_for(run)
+        self.programs[alike] = program
+        for oldest in [*self.programs][:-PROGRAMS]:
+            del self.programs[oldest]
+        return program
+
+    def _trained(self, pack: _Pack, program: Program, tell: TellAll, over: set[str]) -> None:
+        """Train a pack; ``over`` gets those that have ended."""
+        from trainables.fused.train import train_together
 
         sent = dict.fromkeys(pack.jobs, 0)
         waiting: dict[str, Message] = {}
@@ -135,11 +153,6 @@ class PackRunner:
                 "error": None,
             }
 
-        alike = structure(self.runner.sweep.task, next(iter(pack.runs.values())).recipe)
-        program = program_for(next(iter(pack.runs.values())), self.programs.pop(alike, None))
-        self.programs[alike] = program
-        for oldest in [*self.programs][:-PROGRAMS]:
-            del self.programs[oldest]
         try:
             train_together(self.runner.sweep.task, pack.runs, pack.members, report=report, ended=ended, program=program)
         finally:

@@ -144,3 +144,62 @@ def test_softmaxes_over_few_classes_go_through_another_dimension(classes: int, d
     ]
     assert [number % 3 for number in found] == [dim] * 4
     assert_close(module(*values), step(both)(*values), rtol=1e-12, atol=1e-13)
+
+
+def picked(output: Tensor, target: Tensor) -> Tensor:
+    return output.log_softmax(-1).gather(-1, target.unsqueeze(-1)).squeeze(-1)
+
+
+def hit(output: Tensor, target: Tensor) -> Tensor:
+    return picked(output, target) * (output.argmax(-1) == target)
+
+
+def smooth(output: Tensor, _: Tensor) -> Tensor:
+    chances = output.log_softmax(-1)
+    return chances.sum(-1) + chances.flatten(1).view(len(chances), -1, chances.shape[-1])[..., 0] + output[..., 0]
+
+
+def twice(output: Tensor, target: Tensor) -> Tensor:
+    return picked(output.softmax(-1), target) + (output.softmax(1) * output).sum(-1)
+
+
+def nested(output: Tensor, target: Tensor) -> Tensor:
+    wide = output.unsqueeze(1) * torch.arange(1.0, 3.0, dtype=output.dtype).view(1, 2, 1, 1)
+    return picked(wide, target.unsqueeze(1).expand(-1, 2, -1)).sum(1)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("batch", [5, 32])
+@pytest.mark.parametrize("loss", [picked, hit, smooth, twice, nested])
+def test_what_makes_few_classes_is_computed_across(
+    loss: Callable[[Tensor, Tensor], Tensor], batch: int, biased: bool
+) -> None:
+    """Whoever uses the classes, in whatever order of memory: the loss alone, a metric beside it, another softmax."""
+
+    def call(weight: Tensor, bias: Tensor, x: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+        leaves = [weight.detach().requires_grad_(), bias.detach().requires_grad_(), x.detach().requires_grad_()]
+        product = torch.bmm(leaves[2], leaves[0].transpose(1, 2))
+        output = torch.baddbmm(leaves[1], leaves[2], leaves[0].transpose(1, 2)) if biased else product
+        found = loss(output, target)
+        gradients = torch.autograd.grad(found.sum(), leaves if biased else [leaves[0], leaves[2]])
+        return found.detach(), output.detach().argmax(-1), *gradients
+
+    def values() -> tuple[Tensor, ...]:
+        weight, bias, x = torch.randn(MEMBERS, 10, 6), torch.randn(MEMBERS, 1, 10), torch.randn(MEMBERS, batch, 6)
+        return weight.double(), bias.double(), x.double(), torch.randint(0, 10, (MEMBERS, batch))
+
+    played = recorded(call, values())
+    assert type(played).__name__ == "ScriptMethod"
+    for _ in range(4):
+        drawn_now = values()
+        for one, other in zip(played(*drawn_now), call(*drawn_now), strict=True):
+            assert one.stride() == other.stride()
+            assert_close(one, other, rtol=1e-12, atol=1e-12)
+    module = make_fx(call)(*values())
+    turned(module.graph)
+    products = [
+        node
+        for node in module.graph.nodes
+        if node.target in (torch.ops.aten.bmm.default, torch.ops.aten.baddbmm.default)
+    ]
+    assert any("val" not in node.meta for node in products) == (batch >= SHORT and loss is not nested)
