@@ -20,13 +20,13 @@ class Tally:
 
     ``batches`` of the epoch's order were taken, in ``steps`` of the optimizer. ``loss`` and ``weight`` are sums over samples,
     ``norm`` over steps: scalars in double precision on the device, the weight a number as long as the device need not be asked.
-    ``augmenting`` draws the augmentation. ``spent`` is what was used before this process took over, by the names of a history row.
+    The augmentation is drawn from ``seed``. ``spent`` is what was used before this process took over, by a row's names.
     ``generators`` are the states that the pass shall draw on from; None for a pass that begins. ``looks`` are the validations
     within the epoch, which took ``looked`` seconds. ``energy`` gives the joules that this process has used up, None where unknown.
     """
 
     device: torch.device
-    augmenting: torch.Generator
+    seed: tuple[int | str, ...]
     loss: Tensor
     norm: Tensor
     weight: Tensor | float = 0.0
@@ -37,6 +37,7 @@ class Tally:
     looks: list[dict[str, float]] = field(default_factory=list)
     looked: float = 0.0
     energy: Callable[[], float | None] | None = None
+    _augmenting: torch.Generator | None = field(default=None, init=False, repr=False)
     wall: float = field(default_factory=time.perf_counter)
     cpu: float = field(default_factory=time.process_time)
 
@@ -44,7 +45,14 @@ class Tally:
     def begun(cls, device: torch.device, *seed: int | str) -> Self:
         """A pass before its first batch; its augmentation is drawn from ``seed``."""
         loss, norm = (torch.zeros((), device=device, dtype=torch.float64) for _ in range(2))
-        return cls(device=device, augmenting=generator("augment", *seed), loss=loss, norm=norm)
+        return cls(device=device, seed=seed, loss=loss, norm=norm)
+
+    @property
+    def augmenting(self) -> torch.Generator:
+        """Draws the augmentation; made where it is first asked for, since most runs have none."""
+        if self._augmenting is None:
+            self._augmenting = generator("augment", *self.seed)
+        return self._augmenting
 
     @property
     def sums(self) -> Tensor:

@@ -99,13 +99,17 @@ def remembered(
 
 def settle(rows: Rows, optimizers: Sequence[torch.optim.Optimizer], steps: Sequence[Tensor]) -> None:
     """Write the steps into the members' optimizers, in the type that each keeps them in."""
+    own, wanted = [], []
     for member, (optimizer, step) in enumerate(zip(optimizers, steps, strict=True)):
         for parameter, _ in rows.parameters(member):
             state = optimizer.state[parameter]
             if isinstance(state["step"], Tensor):
-                state["step"] = step.clone()
+                own.append(state["step"])
+                wanted.append(step)
             else:
                 state["step"] = int(step)
+    if own:
+        torch._foreach_copy_(own, wanted)
 
 
 def column(values: Sequence[float], like: Tensor) -> Tensor:
