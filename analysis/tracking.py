@@ -27,6 +27,7 @@ __all__ = ["Links", "Tracker", "TrackingError", "check"]
 _RETRY_AFTER = 30.0  # seconds of peace after an error
 _LAST_WORDS = 60.0  # seconds that closing may take, and that an answer is waited for while nothing is written
 _NEWS = 5.0  # seconds from one word on how far it is to the next
+_TOGETHER = 0.3  # seconds in which what happens is written together: writing takes longer by the time than by the trial
 # MLflow's own are 7 retries of 120 s: minutes for each request to a server that has gone.
 _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -42,6 +43,11 @@ class _Message:
     event: Event
     reply: Future[Links] | None = None
     last: bool = False
+
+    @property
+    def urgent(self) -> bool:
+        """Whether somebody waits for it."""
+        return self.reply is not None or self.last
 
 
 class Tracker:
@@ -72,6 +78,7 @@ class Tracker:
         self._pace = pace
         self._writer = Writer(place=self._place, question=question, linger=linger, pace=pace, folder=folder)
         self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._urgent = threading.Event()
         self._thread: threading.Thread | None = None
         self._warned = self._closed = False
 
@@ -150,6 +157,8 @@ class Tracker:
 
     def _put(self, message: _Message) -> None:
         self._messages.put(message)
+        if message.urgent:
+            self._urgent.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
             self._thread.start()
@@ -162,7 +171,7 @@ class Tracker:
                 messages = self._waiting()
                 for message in messages:
                     message.event(self._writer)
-                urgent = any(message.reply is not None or message.last for message in messages)
+                urgent = any(message.urgent for message in messages)
                 if urgent or time.monotonic() >= not_before:
                     try:
                         self._writer.work(time.monotonic())
@@ -176,10 +185,12 @@ class Tracker:
                     return
 
     def _waiting(self) -> list[_Message]:
-        """All messages that are there; none when nothing has happened for the pace's seconds."""
+        """All messages that are there and come at once; none when nothing has happened for the pace's seconds."""
         messages = []
         try:
             messages.append(self._messages.get(timeout=self._pace))
+            self._urgent.wait(_TOGETHER)
+            self._urgent.clear()
             while True:
                 messages.append(self._messages.get_nowait())
         except queue.Empty:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -141,6 +142,21 @@ def test_ended_trials_are_written_together(tmp_path: Path, monkeypatch: pytest.M
     assert together == [100, 100, 50]
     assert len(stored(tmp_path)) == 250
     assert said == []
+
+
+def test_what_ends_one_after_the_other_is_written_together_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, said = counted(monkeypatch), list[str]()
+    tracker = begun(tmp_path, said)
+    records = several(40)
+    tracker.ended(records[0])
+    tracker.links()  # by now MLflow is there, and the next are written as they come
+    for record in records[1:]:
+        tracker.ended(record)
+        time.sleep(0.005)  # the driver's work between two
+    tracker.close()
+    assert sum(together) == 40
+    assert len(together) <= 10
+    assert not said
 
 
 def test_a_transaction_takes_so_many_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
