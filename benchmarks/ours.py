@@ -5,6 +5,7 @@ With the rehearsal, the nodes' agreement, table, MLflow and watchdog; without th
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -155,7 +156,9 @@ def raced(
     from sweeps.engine.rehearsal import rehearse
     from sweeps.engine.room import room
     from sweeps.engine.watchdog import Watchdog
+    from trainables.heap import settle
 
+    gc.disable()
     sweep.check()
     room(sweep)
     rehearse(sweep)
@@ -172,6 +175,8 @@ def raced(
         tracker = Tracker(uri=uri, question=read_question(folder))
     solo.start(sweep.resources)
     nodes.agree(folder, question.files(sweep))
+    settle()
+    gc.enable()
     table = LiveTable(
         levels=["trial_cost"],
         heats=[sweep.trials],

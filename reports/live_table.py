@@ -112,7 +112,8 @@ class LiveTable:
             if self._paced is None:
                 # What came before that epoch was starting, not pace; the same holds for the first part of one, below.
                 self._paced = now - (self._progress.seconds(record_id) or 0.0)
-        self._say()
+        if now - self._said >= PAUSE:  # an epoch completes no stage
+            self._say()
 
     def ended(self, record: TrialRecord) -> None:
         """It has ended, one way or the other."""

@@ -31,7 +31,7 @@ class LevelStudy:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._domain, self._also = sweep.domain(level), sweep.also
-        self._completed_only = search.completed_only
+        self._completed_only, self._learns = search.completed_only, search.learns
         self._metric = f"val/{sweep.task.goal.metric}"
         self._maximise = sweep.task.goal.mode == "max"
         self._study = optuna.create_study(
@@ -59,8 +59,8 @@ class LevelStudy:
         self.expect(job_id, self.ask())
 
     def report(self, job_id: str, epoch: int, value: float) -> None:
-        """Tell an intermediate value; values that are not finite are left out. Optuna takes none where there are two goals."""
-        if math.isfinite(value) and self._also is None:
+        """Tell an intermediate value to a search that learns, one that is finite. Optuna takes none where there are two goals."""
+        if self._learns and math.isfinite(value) and self._also is None:
             for asked in self._open.get(job_id, ()):
                 asked.trial.report(value, epoch)  # type: ignore[union-attr]
 
