@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from analysis.colours import LEVELS
@@ -277,6 +278,7 @@ def _samples_per_second(row: Row, before: Row) -> float | None:
     return samples / seconds if seconds > 0 else None
 
 
+@lru_cache(maxsize=4096)  # asked for every point
 def _metric_key(name: str) -> str:
     grouped = "train/lr" if name == "lr" else name if "/" in name else f"perf/{name}"
     return _key(grouped)
