@@ -33,6 +33,7 @@ bench: $(VENV)/.developing
 	$(BIN)/python -m benchmarks.trial_cost
 	$(BIN)/python -m benchmarks.loop_overhead
 	$(BIN)/python -m benchmarks.step_parts
+	$(BIN)/python -m benchmarks.heap
 	$(BIN)/python -m benchmarks.fused
 	$(BIN)/python -m benchmarks.keeping_up
 	$(BIN)/python -m benchmarks.data_paths

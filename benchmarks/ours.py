@@ -156,7 +156,7 @@ def raced(
     from sweeps.engine.rehearsal import rehearse
     from sweeps.engine.room import room
     from sweeps.engine.watchdog import Watchdog
-    from trainables.heap import settle
+    from trainables.heap import give_back, settle
 
     gc.disable()
     sweep.check()
@@ -176,6 +176,7 @@ def raced(
     solo.start(sweep.resources)
     nodes.agree(folder, question.files(sweep))
     settle()
+    give_back()
     gc.enable()
     table = LiveTable(
         levels=["trial_cost"],

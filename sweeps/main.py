@@ -29,7 +29,7 @@ from sweeps.engine.room import room
 from sweeps.engine.spec import Resources, Sweep
 from sweeps.engine.watchdog import StalledError, Watchdog
 from trainables import ConflictError
-from trainables.heap import settle
+from trainables.heap import give_back, settle
 
 if TYPE_CHECKING:
     from analysis.tracking import Tracker
@@ -161,6 +161,7 @@ def _race(sweep: Sweep, folder: Path, uri: str, launched: _Launched) -> int:
     from analysis.tracking import Tracker
 
     settle()
+    give_back()
     gc.enable()
     known = read_ledger(folder)
     sweep = replace(sweep, resources=launched.resources)

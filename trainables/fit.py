@@ -114,7 +114,9 @@ def _train(run: Run, through: Through, meter: Meter) -> dict[str, float]:
     """
     recipe, plan, world, optimizer, tally = run.recipe, run.plan, run.world, run.optimizer, run.tally
     batches = feed.training(run, plan.batch_size, skip=tally.batches)
-    for batch in looked(run, through(run, augmented(batches, recipe.augment, tally.augmenting)), meter):
+    if recipe.augment is not None:
+        batches = augmented(batches, recipe.augment, tally.augmenting)
+    for batch in looked(run, through(run, batches), meter):
         losses, weight = accumulate(run, batch)
         for loss in losses:
             tally.loss += loss

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+from dataclasses import dataclass
 from functools import cache
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of <malloc.h>
@@ -12,41 +13,63 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of <malloc.h>
 HELD_BYTES = 1 << 30
 """Free memory at the heap's end from which glibc returns it to the kernel."""
 
-SPARE_BYTES = 256 << 20
-"""What a process may hold free when another trial begins; less is sooner used again than asked for anew."""
+SPARE_BYTES = 32 << 20
+"""What a process may hold free when a trial begins: it counts in the most that the trial is said to have held."""
 
 SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 """Where users say in the environment what glibc is to do."""
 
 
-@cache
+@dataclass(slots=True)
+class _Heap:
+    """Whether this process holds what is freed, None where nobody has asked, and what was free when it was last trimmed."""
+
+    held: bool | None = None
+    free: int = 0
+
+
+_heap = _Heap()
+
+
 def hold() -> bool:
-    """Have the C library keep what is freed, and take large blocks from it too: True where it does, once for the process.
+    """Have the C library keep what is freed, and take large blocks from it too: True where it does, from then on.
 
     The tensors of a step are freed at its end. By default glibc hands large ones back to the kernel, which clears every page when
     the next step asks for it: up to a third of a convolution's step on a processor. Nothing is changed where ``SETTINGS`` are set,
     or where the library is not glibc.
     """
-    library = _glibc()
-    if library is None or any(name in os.environ for name in SETTINGS):
-        return False
-    return bool(library.mallopt(_MMAP_MAX, 0) and library.mallopt(_TRIM_THRESHOLD, HELD_BYTES))
+    if _heap.held is None:
+        library = _glibc()
+        if library is None or any(name in os.environ for name in SETTINGS):
+            _heap.held = False
+        else:
+            _heap.held = bool(library.mallopt(_MMAP_MAX, 0) and library.mallopt(_TRIM_THRESHOLD, HELD_BYTES))
+    return _heap.held
 
 
 def give_back() -> None:
-    """Return to the kernel what is free, where that is more than ``SPARE_BYTES``; nothing where nothing is held."""
+    """Return to the kernel what is free, where that has grown by more than ``SPARE_BYTES``; nothing where nothing is held.
+
+    Pages between blocks that are in use are returned too, and go on being counted as free.
+    """
     library = _glibc()
-    if library is not None and hold() and library.mallinfo2().fordblks > SPARE_BYTES:
+    if library is None or not _heap.held:
+        return
+    free = library.mallinfo2().fordblks
+    if free > _heap.free + SPARE_BYTES:
         library.malloc_trim(0)
+        free = library.mallinfo2().fordblks
+        _heap.free = free
+    _heap.free = min(_heap.free, free)
 
 
 @cache
 def settle() -> None:
     """Have Python's collector pass over what is there now, once for the process: modules above all, which stay as long as it does.
 
-    Looking through those of torch and Ray takes a fifth of a second each time. It is for a process that has trained nothing yet:
-    cycles that are garbage now are kept too.
+    Looking through those of torch and Ray takes a fifth of a second each time. What is garbage goes before.
     """
+    gc.collect()
     gc.freeze()
 
 

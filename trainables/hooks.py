@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -67,7 +68,12 @@ def _around(epochs: Iterator[Epoch], hook: Hook) -> Iterator[Epoch]:
     finally:
         close = getattr(stream, "close", None)
         if close is not None:
-            close()
+            try:
+                close()
+            except Exception as error:  # the run has ended, and what ended it must not be replaced
+                warnings.warn(
+                    f"the hook {name} raised {type(error).__name__} while it was ended: {error}", stacklevel=2
+                )
 
 
 class _Watched:

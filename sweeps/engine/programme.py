@@ -245,10 +245,11 @@ class Programme:
     def _finals_seconds(self) -> float:
         """Wall seconds that the finals and one heat more will take, from what heats have taken; the mean over levels.
 
-        Of heats that were trained together each took its share. So do finals, but for those that are timed.
+        Of heats that were trained together each took its share. So do finals, but for those that are timed. What they take to look
+        at the test set, which heats do not, is reckoned as what heats took to validate.
         """
         heats = [
-            (record, self._sweep.recipe.epochs * (record.ended - record.started) / record.epochs)
+            (record, self._sweep.recipe.epochs * (record.ended - record.started + _validating(record)) / record.epochs)
             for level in self._levels.values()
             for record in level.heats.values()
             if record.started is not None and record.ended is not None and record.history
@@ -262,6 +263,13 @@ class Programme:
             math.ceil(len(self._levels) * finals / self._concurrency) for finals in (timed, self._sweep.seeds - timed)
         )
         return float((1 + slots) * alone + more * shared)
+
+
+def _validating(record: TrialRecord) -> float:
+    """Seconds that a trial took beside its training; 0 where its lane does not know them."""
+    last = record.history[-1]
+    wall, training = last.get("wall_seconds"), last.get("seconds")
+    return wall - training if wall is not None and training is not None else 0.0
 
 
 def _settled(record: TrialRecord) -> bool:

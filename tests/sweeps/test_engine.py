@@ -505,11 +505,15 @@ def test_a_budget_is_the_sweep_s_and_the_same_command_adds_nothing(tmp_path: Pat
     assert run(sweep, tmp_path) == records
 
 
-@pytest.mark.parametrize("shared", [None, 8])
-def test_trials_of_a_pack_take_their_share_of_a_budget(shared: int | None) -> None:
-    """Eight heats at once for 40 s: finals are then reckoned at 5 s each, but for the two that are timed, at 40."""
+@pytest.mark.parametrize(("shared", "validating"), [(None, None), (8, None), (8, 40.0)])
+def test_trials_of_a_pack_take_their_share_of_a_budget(shared: int | None, validating: float | None) -> None:
+    """Eight heats at once for 40 s: finals are then reckoned at 5 s each, but for the two that are timed, at 40.
+
+    Finals also look at the test set, which is reckoned as long as validation.
+    """
     sweep = small(search=Random(trials=8), early_stop=None, budget_seconds=300.0, seeds=6, timed=2)
     seconds, row = 40.0, {"val/accuracy": 0.5, "train/loss": 1.0} | ({} if shared is None else {"shared": shared})
+    row |= {} if validating is None else {"seconds": 1.0, "wall_seconds": 1.0 + validating}
     clock = 0.0
     programme = Programme(sweep, (), spent=lambda: clock, concurrency=1)
     jobs = [job for job in (programme.next() for _ in range(8)) if job is not None]
@@ -521,11 +525,11 @@ def test_trials_of_a_pack_take_their_share_of_a_budget(shared: int | None) -> No
             metrics={"val/accuracy": 0.5}, number=number, started=0.0, ended=seconds,
         )  # fmt: skip
         programme.ended(record)
-    # Two levels: 5 timed slots of 40 s and 8 others, of 5 s or of 40.
+    # Two levels: 5 timed slots of 40 s and 8 others, of 5 s or of 40; with validation as long, of 80 and 10.
     clock = 59.0
     following = programme.next()
     assert following is not None
-    assert following.stage is (Stage.HEAT if shared else Stage.FINAL)
+    assert following.stage is (Stage.HEAT if shared and not validating else Stage.FINAL)
 
 
 def test_what_was_spent_is_the_time_in_which_trials_were_under_way(tmp_path: Path) -> None:

@@ -34,12 +34,62 @@ assert heap.hold()
 blocks = [torch.ones(2_000_000) for _ in range(100)]  # 800 MB
 keep = torch.ones(1_000)  # above them, so that the end of the heap is in use
 full = resident()
-del blocks[:10]
+del blocks[:3]
 heap.give_back()
-assert full - resident() < 40_000_000  # so little is sooner used again
+assert full - resident() < 10_000_000  # so little is sooner used again
 del blocks
 heap.give_back()
 print(full - resident())
+"""
+
+HOLES = """
+import resource
+import torch
+from trainables import heap
+
+assert heap.hold()
+blocks = [torch.ones(1_000_000) for _ in range(100)]
+del blocks[::2]
+heap.give_back()
+del blocks[:5]
+again = torch.ones(4_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    del again
+    heap.give_back()
+    again = torch.ones(4_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+NOT_HELD = """
+import torch
+from trainables import heap
+heap.give_back()
+assert heap._heap.held is None
+print(0)
+"""
+
+SETTLED = """
+import gc
+import weakref
+from trainables import heap
+
+class Large:
+    pass
+
+gc.disable()
+garbage, kept = Large(), Large()
+garbage.itself, kept.itself = garbage, kept
+gone, there = weakref.ref(garbage), weakref.ref(kept)
+del garbage
+heap.settle()
+assert gone() is None and there() is kept
+assert gc.get_freeze_count() > 10_000
+gc.enable()
+first = gc.get_freeze_count()
+more = [[] for _ in range(100)]
+heap.settle()
+print(gc.get_freeze_count() - first)
 """
 
 
@@ -74,3 +124,15 @@ def test_what_the_user_has_set_holds() -> None:
 
 def test_much_that_is_free_is_given_back() -> None:
     assert counted(GIVEN_BACK) > 600_000_000
+
+
+def test_holes_are_given_back_once() -> None:
+    assert counted(HOLES) < 2 * 4_000_000 * 4 // 4096  # not in each of twenty turns
+
+
+def test_giving_back_begins_nothing() -> None:
+    assert counted(NOT_HELD) == 0
+
+
+def test_what_stays_is_passed_over_and_garbage_goes() -> None:
+    assert counted(SETTLED) == 0

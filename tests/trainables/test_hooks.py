@@ -66,6 +66,19 @@ def test_a_run_that_is_left_ends_its_hooks_before_anybody_hears_of_it(tmp_path: 
     assert left.tb is not None
 
 
+def test_one_that_cannot_be_ended_takes_nothing_with_it(tmp_path: Path) -> None:
+    def torn(epochs: Iterator[Epoch]) -> Iterator[Epoch]:
+        try:
+            yield from epochs
+        finally:
+            raise ValueError("the file is gone")
+
+    with pytest.warns(UserWarning, match="the hook .*torn raised ValueError while it was ended: the file is gone"):
+        result = trained(recipe(epochs=4, hooks=(torn,)), tmp_path, stop_at=2)
+    assert result.ending is Ending.STOPPED
+    assert len(result.history) == 2
+
+
 def test_a_hook_may_end_the_run(tmp_path: Path) -> None:
     result = trained(recipe(epochs=4, hooks=(Diary([], end_after=2),)), tmp_path)
     assert result.ending is Ending.COMPLETED

@@ -203,3 +203,26 @@ def test_what_makes_few_classes_is_computed_across(
         if node.target in (torch.ops.aten.bmm.default, torch.ops.aten.baddbmm.default)
     ]
     assert any("val" not in node.meta for node in products) == (batch >= SHORT and loss is not nested)
+
+
+def cut_chances(output: Tensor) -> Tensor:
+    chances = output.softmax(-1)
+    chances[..., 0] = 0.0
+    return chances.sum(-1)
+
+
+def cut_output(output: Tensor) -> Tensor:
+    output[..., 0].zero_()
+    return output.log_softmax(-1)[..., 1]
+
+
+@pytest.mark.parametrize("cut", [cut_chances, cut_output])
+def test_what_is_written_into_stays_where_it_is(cut: Callable[[Tensor], Tensor]) -> None:
+    def call(x: Tensor, weight: Tensor) -> Tensor:
+        return cut(torch.bmm(x, weight))
+
+    x, weight = torch.randn(MEMBERS, 32, 6).double(), torch.randn(MEMBERS, 6, 10).double()
+    module = make_fx(call)(x, weight)
+    turned(module.graph)
+    module.recompile()
+    assert_close(module(x, weight), call(x, weight), rtol=1e-12, atol=1e-12)
