@@ -180,7 +180,10 @@ class Programme:
     def _brief(self, record: TrialRecord) -> TrialRecord:
         """A record with what is still asked of its history: a sweep of thousands of trials would fill the memory with the rest."""
         names = ("epoch", "shared", f"val/{self._sweep.task.goal.metric}")
-        return replace(record, history=[{name: row[name] for name in names if name in row} for row in record.history])
+        history = [{name: row[name] for name in names if name in row} for row in record.history]
+        if history:
+            history[-1] |= {name: record.history[-1].get(name) for name in ("seconds", "wall_seconds")}
+        return replace(record, history=history)
 
     def _heat(self, level: _Level, asked: Asked) -> Job:
         return Job.of(
