@@ -99,6 +99,9 @@ def test_a_pack_gives_what_every_trial_gives_alone(tmp_path: Path) -> None:
         assert record.cost.seconds is None
         assert record.shared is not None
         assert record.shared >= 4
+    for record in packed.values():  # a search never looks at the test set
+        tested = {name for row in [record.metrics, *record.history] for name in row if name.startswith("test/")}
+        assert tested == ({"test/loss", "test/accuracy"} if record.stage is Stage.FINAL else set())
     finals = [record for record in packed.values() if record.stage is Stage.FINAL]
     assert all((tmp_path / "b" / "checkpoints" / record.id / "best.safetensors").exists() for record in finals)
 
