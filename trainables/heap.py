@@ -35,7 +35,7 @@ def hold() -> bool:
     """Have the C library keep what is freed, and take large blocks from it too: True where it does, from then on.
 
     The tensors of a step are freed at its end. By default glibc hands large ones back to the kernel, which clears every page when
-    the next step asks for it: up to a third of a convolution's step on a processor. Nothing is changed where ``SETTINGS`` are set,
+    the next step asks for it: up to half of a convolution's step on a processor. Nothing is changed where ``SETTINGS`` are set,
     or where the library is not glibc.
     """
     if _heap.held is None:
