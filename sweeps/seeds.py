@@ -3,8 +3,8 @@
 python sweeps/seeds.py
 ray submit cluster.yaml sweeps/seeds.py
 
-256 finals of 20 epochs, trained in packs: 9 CPU seconds, 15 s, and 28 s with everything around them; 24 finals one by one
-(--lane solo --seeds 6) took 8, 12 and 24 (one run each, two cores of an AMD EPYC). --quick: 24 finals of 5 epochs.
+256 finals of 20 epochs, trained in packs: 6 CPU seconds, 12 s, and 24 s with everything around them; 24 finals one by one
+(--lane solo --seeds 6) took 8, 12 and 22 (three runs each, two cores of an AMD EPYC). --quick: 24 finals of 5 epochs.
 """
 
 from sweeps import Sweep, each, main
