@@ -58,9 +58,9 @@ def give_back() -> None:
     free = library.mallinfo2().fordblks
     if free > _heap.free + SPARE_BYTES:
         library.malloc_trim(0)
-        free = library.mallinfo2().fordblks
-        _heap.free = free
-    _heap.free = min(_heap.free, free)
+        _heap.free = library.mallinfo2().fordblks
+    else:
+        _heap.free = min(_heap.free, free)
 
 
 @cache
