@@ -36,6 +36,8 @@ class Packer:
         self._race, self._sizes, self._pools, self._lanes = race, sizes, pools, pools.at_once
         self._waiting: dict[Shape, list[Job]] = {}
         self._ready: deque[list[Job]] = deque()
+        searches = [race.sweep.search_of(level) for level in race.sweep.levels()]
+        self._freely = race.sweep.budget_seconds is None and not any(map(learns, searches))
 
     def next(self) -> list[Job]:
         """The next pack, begun; empty when there is none now."""
@@ -44,19 +46,45 @@ class Packer:
                 return begun
         return []
 
+    def more(self, like: Job, places: int) -> list[Job]:
+        """Jobs, begun, for places that have become free in a pack of jobs ``like`` this one, as many as there are now.
+
+        A full pack costs less a trial than what is left of one. The last jobs are shared out among all who work. Where it matters
+        in which order jobs are dealt, since time is limited or a search learns, a pack that is ready goes before this one's next.
+        """
+        alike = self._alike(like)
+        if alike is None:
+            return []
+        waiting, given = self._waiting.pop(alike, []), places
+        while len(waiting) < places and (self._freely or not self._ready):
+            job = self._race.draw()
+            if job is None:
+                given = math.ceil(len(waiting) / self._lanes)
+                break
+            if (other := self._alike(job)) == alike:
+                waiting.append(job)
+            else:
+                self._take(job, other)
+        if waiting[given:]:
+            self._waiting[alike] = waiting[given:]
+        return [job for job in waiting[:given] if self._race.begin(job)]
+
     def _drawn(self) -> list[Job]:
         while not self._ready and (job := self._race.draw()) is not None:
-            alike = self._alike(job)
-            if alike is None:
-                self._ready.append([job])
-                continue
-            self._waiting.setdefault(alike, []).append(job)
-            if len(self._waiting[alike]) >= self._enough(alike):
-                self._deal(alike)
+            self._take(job, self._alike(job))
         if not self._ready:
             for alike in [*self._waiting]:
                 self._deal(alike)
         return self._ready.popleft() if self._ready else []
+
+    def _take(self, job: Job, alike: Shape | None) -> None:
+        """Let a job wait for others, or make it ready, with all that have waited when they are enough."""
+        if alike is None:
+            self._ready.append([job])
+            return
+        self._waiting.setdefault(alike, []).append(job)
+        if len(self._waiting[alike]) >= self._enough(alike):
+            self._deal(alike)
 
     def _deal(self, alike: Shape) -> None:
         self._ready.extend(parted(self._waiting.pop(alike), self._sizes.get(alike[1], SIZE), self._lanes))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from analysis.records import Stage, Status
 from sweeps.engine.job import Job
@@ -17,8 +17,29 @@ if TYPE_CHECKING:
     from trainables.run import Run
     from trainables.train import Trained
 
-TellAll = Callable[[Mapping[str, Message]], Collection[str]]
-"""Hands messages to the driver, by the jobs' ids; the ids come back of those that should stop."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Word:
+    """What the driver says to a pack: the ids of jobs that should ``stop``, and others that may ``join`` in their places."""
+
+    stop: Collection[str] = ()
+    join: Sequence[Job] = ()
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Self:
+        """As it comes from the driver."""
+        return cls(stop=said["stop"], join=[Job.from_json(text) for text in said["join"]])
+
+    def to_json(self) -> dict[str, Any]:
+        """As it travels to a worker."""
+        return {"stop": list(self.stop), "join": [job.to_json() for job in self.join]}
+
+
+class TellAll(Protocol):
+    """Hands messages to the driver, by the jobs' ids; whether there is ``room`` for others where jobs have left."""
+
+    def __call__(self, said: Mapping[str, Message], *, room: bool) -> Word: ...
+
 
 PROGRAMS = 16
 """Structures of which a worker keeps what packs have recorded."""
@@ -46,16 +67,35 @@ class PackRunner:
             return
         packs, alone = self._sorted(jobs)
         for pack in packs:
+            pack.open = not alone and pack is packs[-1]
             alone += self._together(pack, tell)
         for job, why in alone:
             self._alone(job, tell, why)
 
     def _sorted(self, jobs: Sequence[Job]) -> tuple[list[_Pack], list[_Single]]:
         """The packs that the jobs make as they are built, and those that are trained alone."""
-        from trainables.fused.built import apart, shapes, unfit_run
+        from trainables.fused.built import apart
+
+        packs, alone = self._built(jobs)
+        several = [pack for pack in packs.values() if len(pack.jobs) > 1]
+        for pack in packs.values():
+            if len(pack.jobs) == 1:
+                ((name, job),) = pack.jobs.items()
+                beside = next(
+                    (run for other in packs.values() if other is not pack for run in other.runs.values()), None
+                )
+                differs = apart(pack.runs[name], beside) if beside is not None else None
+                alone.append((job, differs and f"not fused, it is not built as others are: {differs}"))
+        return several, alone
+
+    def _built(self, jobs: Sequence[Job], *, beside: Collection[Job] = ()) -> tuple[dict[Any, _Pack], list[_Single]]:
+        """The runs of jobs as they stand on disk, by their shapes, and the jobs that no pack can train; the data of those
+        ``beside`` is kept.
+        """
+        from trainables.fused.built import shapes, unfit_run
         from trainables.fused.train import Member
 
-        drawn = {job.seeds.split for job in jobs}  # members that draw the same have the same
+        drawn = {job.seeds.split for job in (*jobs, *beside)}  # members that draw the same have the same
         packs: dict[Any, _Pack] = {}
         alone: list[_Single] = []
         for job in jobs:
@@ -76,37 +116,27 @@ class PackRunner:
             if why is not None:
                 alone.append((job, f"not fused, {why}"))
             else:
-                packs.setdefault(alike, _Pack()).add(job, member, run)
-        several = [pack for pack in packs.values() if len(pack.jobs) > 1]
-        for pack in packs.values():
-            if len(pack.jobs) == 1:
-                ((name, job),) = pack.jobs.items()
-                beside = next(
-                    (run for other in packs.values() if other is not pack for run in other.runs.values()), None
-                )
-                differs = apart(pack.runs[name], beside) if beside is not None else None
-                alone.append((job, differs and f"not fused, it is not built as others are: {differs}"))
-        return several, alone
+                packs.setdefault(alike, _Pack(shapes=alike)).add(job, member, run)
+        return packs, alone
 
     def _together(self, pack: _Pack, tell: TellAll) -> list[_Single]:
         """Train a pack; those come back that it cannot train, or that had not ended when it failed."""
         from trainables.micro_batch import release
 
-        over: set[str] = set()
         why = None
         try:
             program = self._program(next(iter(pack.runs.values())))
             if isinstance(program, str):
                 why = program
             else:
-                self._trained(pack, program, tell, over)
+                self._trained(pack, program, tell)
         except Exception as error:
             why = f"trained alone after its pack had failed ({failure(error)[1]})"
             self.programs.clear()
         if pack.runs:  # what is left takes the room that those alone need
             pack.runs.clear()
             release()
-        return [(job, why) for name, job in pack.jobs.items() if name not in over]
+        return [*pack.alone, *((job, why) for name, job in pack.jobs.items() if name not in pack.over)]
 
     def _program(self, run: Run) -> Program | str:
         """What a pack of runs like this one computes by, or why it cannot; what an earlier pack had needs no dry step."""
@@ -127,25 +157,31 @@ class PackRunner:
             del self.programs[oldest]
         return program
 
-    def _trained(self, pack: _Pack, program: Program, tell: TellAll, over: set[str]) -> None:
-        """Train a pack; ``over`` gets those that have ended."""
+    def _trained(self, pack: _Pack, program: Program, tell: TellAll) -> None:
+        """Train a pack, and the jobs that join it while it is open."""
         from trainables.fused.train import train_together
 
-        sent = dict.fromkeys(pack.jobs, 0)
+        sent: dict[str, int] = {}
         waiting: dict[str, Message] = {}
+        coming: list[Job] = []
 
         def report(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Collection[str]:
             said = dict(waiting)
             waiting.clear()
             for name, history in histories.items():
-                said[name] = {"rows": own_rows(pack.jobs[name], history, sent[name]), "node": platform.node()}
+                said[name] = {
+                    "rows": own_rows(pack.jobs[name], history, sent.get(name, 0)),
+                    "node": platform.node(),
+                }
                 sent[name] = len(history)
-            return tell(said)
+            word = tell(said, room=pack.open)
+            coming.extend(word.join)
+            return word.stop
 
         def ended(name: str, trained: Trained) -> None:
-            over.add(name)
+            pack.over.add(name)
             waiting[name] = {
-                "rows": own_rows(pack.jobs[name], trained.history, sent[name]),
+                "rows": own_rows(pack.jobs[name], trained.history, sent.get(name, 0)),
                 "node": platform.node(),
                 "hardware": hardware(self.runner.device()),
                 "status": Status(trained.ending.value).value,
@@ -153,18 +189,44 @@ class PackRunner:
                 "error": None,
             }
 
+        def joined() -> Collection[str]:
+            jobs = [*coming]
+            coming.clear()
+            return self._joined(pack, jobs) if jobs else ()
+
         try:
-            train_together(self.runner.sweep.task, pack.runs, pack.members, report=report, ended=ended, program=program)
+            train_together(
+                self.runner.sweep.task,
+                pack.runs,
+                pack.members,
+                report=report,
+                ended=ended,
+                joined=joined,
+                program=program,
+            )
         finally:
+            pack.alone += [(job, None) for job in coming]
             if waiting:
-                tell(waiting)
+                tell(waiting, room=False)
+
+    def _joined(self, pack: _Pack, jobs: Sequence[Job]) -> list[str]:
+        """Let jobs join a pack; the names come back of those that have. One that does not fit waits for its end, and closes it."""
+        packs, pack.alone = self._built(jobs, beside=[pack.jobs[name] for name in pack.runs])
+        fit = packs.pop(pack.shapes, _Pack(shapes=pack.shapes))
+        pack.jobs.update(fit.jobs)
+        pack.members.update(fit.members)
+        pack.runs.update(fit.runs)
+        others = [job for other in packs.values() for job in other.jobs.values()]
+        pack.alone += [(job, "not fused, it is not built as others are") for job in others]
+        pack.open = not pack.alone
+        return list(fit.jobs)
 
     def _alone(self, job: Job, tell: TellAll, remark: str | None) -> None:
         """As in the lane of single trials."""
 
         def one(message: Message) -> bool:
             rows = [{**row, "remark": remark} if remark and "remark" not in row else row for row in message["rows"]]
-            return job.id in tell({job.id: {**message, "rows": rows, "lane": "solo"}})
+            return job.id in tell({job.id: {**message, "rows": rows, "lane": "solo"}}, room=False).stop
 
         self.runner(job, one)
 
@@ -175,8 +237,15 @@ _Single = tuple[Job, str | None]
 
 @dataclass(slots=True)
 class _Pack:
-    """Jobs that are trained together."""
+    """Jobs that are trained together, of runs of these ``shapes``; ``over`` are those that have ended.
 
+    While it is ``open`` others may join it; ``alone`` are those that were to, and could not.
+    """
+
+    shapes: Any
+    open: bool = False
+    over: set[str] = field(default_factory=set)
+    alone: list[_Single] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
     members: dict[str, Any] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)

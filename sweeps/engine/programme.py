@@ -67,12 +67,13 @@ class Programme:
         heats = [
             record for record in own if record.until is None
         ]  # not a population's, if it was one that searched before
-        settled = {record.id: record for record in heats if record.status.settled}
+        settled = [record for record in heats if record.status.settled]
         study = LevelStudy(self._sweep, values, search, len(heats))
-        for record in settled.values():
+        for record in settled:
             study.add(record)
         wanted = self._sweep.heats(values, [record.point for record in heats])
-        return _Level(values, study, wanted=wanted, dealt=len(heats), heats=settled)
+        briefs = {record.id: self._settled[record.id] for record in settled}
+        return _Level(values, study, wanted=wanted, dealt=len(heats), heats=briefs)
 
     def _wanted(self, record: TrialRecord) -> bool:
         """Whether an unsettled record is dealt as it is: finals are decided anew after the heats, segments are asked for again."""
@@ -178,11 +179,22 @@ class Programme:
             level.study.tell(record)
 
     def _brief(self, record: TrialRecord) -> TrialRecord:
-        """A record with what is still asked of its history: a sweep of thousands of trials would fill the memory with the rest."""
-        names = ("epoch", "shared", f"val/{self._sweep.task.goal.metric}")
-        history = [{name: row[name] for name in names if name in row} for row in record.history]
-        if history:
-            history[-1] |= {name: record.history[-1].get(name) for name in ("seconds", "wall_seconds")}
+        """A record with what is still asked of its history, the epoch with the best value and the last one: a sweep of thousands of
+        trials would fill the memory with the rest.
+
+        The last one tells among how many costs were shared on average.
+        """
+        if not record.history:
+            return record
+        goal = f"val/{self._sweep.task.goal.metric}"
+        sign = 1.0 if self._sweep.task.goal.mode == "max" else -1.0
+        known = [row for row in record.history if row.get(goal) is not None and math.isfinite(row[goal])]
+        last = record.history[-1]
+        names = ("epoch", goal, "seconds", "wall_seconds")
+        rows = [*([max(known, key=lambda row: sign * row[goal])] if known else []), last]
+        history = [{name: row[name] for name in names if name in row} for row in rows]
+        if "shared" in last:
+            history[-1]["shared"] = mean(row.get("shared", 1) for row in record.history)
         return replace(record, history=history)
 
     def _heat(self, level: _Level, asked: Asked) -> Job:
@@ -260,7 +272,7 @@ class Programme:
         if not heats:
             return 0.0
         alone = mean(seconds for _, seconds in heats)
-        shared = mean(seconds / mean(row.get("shared", 1) for row in record.history) for record, seconds in heats)
+        shared = mean(seconds / record.history[-1].get("shared", 1) for record, seconds in heats)
         timed = min(self._sweep.seeds, self._sweep.timed_finals)
         slots, more = (
             math.ceil(len(self._levels) * finals / self._concurrency) for finals in (timed, self._sweep.seeds - timed)

@@ -21,11 +21,12 @@ from sweeps.engine.job import Job, key
 from sweeps.engine.lanes import solo
 from sweeps.engine.machine import Machine
 from sweeps.engine.packing import SIZE, Packer, parted, why_alone
-from sweeps.engine.packs import PackRunner
+from sweeps.engine.packs import PackRunner, Word
 from sweeps.engine.pools import Pools
 from sweeps.engine.stopping import Levels
 from sweeps.engine.trial import Runner
 from tests.sweeps.small import small, task
+from tests.trainables.small import clusters
 from trainables import EMA, SGD, AdamW, ClipNorm, Cosine, Recipe, accuracy
 from trainables.augment import Noise
 from trainables.fused.structure import structure
@@ -126,16 +127,73 @@ def test_halving_in_packs_is_tune_s_own_and_leaves_survivors_alone(tmp_path: Pat
                 assert cut == (record.status is Status.STOPPED and len(record.history) == epoch)
 
 
+def plain(**changes: Any) -> Sweep:
+    """One structure, whose heats are halved."""
+    recipe = Recipe(
+        model=MLP(widths=(8,)),
+        batch_size=20,
+        optimizer=SGD(lr=log_uniform(1e-2, 1.0), momentum=0.9),
+        average=EMA(decay=0.9),
+        precision=FP64(),
+        epochs=9,
+    )
+    early_stop = ASHA(grace=1, factor=3)
+    return small(recipe=recipe, **{"search": Random(trials=24), "early_stop": early_stop, "seeds": 1} | changes)
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_others_take_the_places_of_those_that_were_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, concurrency: int
+) -> None:
+    """24 heats in packs of 6: the packs are kept full until the last heats have begun, and no numbers change."""
+    sweep = plain()
+    alike = structure(sweep.task, sweep.corner({}, 0))
+    monkeypatch.setattr("sweeps.engine.pack_sizes.pack_sizes", lambda *_: {alike: 6})
+    packed = raced(sweep, tmp_path / "a", "fused", concurrency=concurrency)
+    whole = raced(replace(sweep, early_stop=None), tmp_path / "b", "local")
+    heats = [record for record in packed.values() if record.stage is Stage.HEAT]
+    assert len(heats) == 24
+    assert {record.lane for record in heats} == {"fused"}
+    assert {record.status for record in heats} == {Status.COMPLETED, Status.STOPPED}
+    for record in heats:
+        assert losses(record) == pytest.approx(losses(whole[record.id])[: 3 * len(record.history)], rel=TOLERANCE)
+    beside = [row["shared"] for record in heats for row in record.history]
+    assert max(beside) == 6
+    # Of packs that shrink, 36 would be full: all first epochs, and the second ones of two.
+    assert beside.count(6) >= 48
+
+
+def test_a_killed_pack_goes_on_with_those_that_have_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "p").mkdir()
+    sweep = plain()
+    metrics = {"accuracy": Killing(place=str(tmp_path / "p"), after=12)}
+    killed = replace(sweep, task=replace(task, metrics=metrics))
+    alike = structure(killed.task, killed.corner({}, 0))
+    monkeypatch.setattr("sweeps.engine.pack_sizes.pack_sizes", lambda *_: {alike: 6})
+    packed = raced(killed, tmp_path / "a", "fused", concurrency=1)
+    whole = raced(replace(sweep, early_stop=None), tmp_path / "b", "local")
+    expected = {str(record.point): losses(record) for record in whole.values() if record.stage is Stage.HEAT}
+    assert (tmp_path / "p" / "done").exists()
+    heats = [record for record in packed.values() if record.stage is Stage.HEAT]
+    assert len(heats) == 24
+    assert {record.status for record in heats} == {Status.COMPLETED, Status.STOPPED}
+    again = [record for record in heats if "went on from its checkpoint" in str(record.reason)]
+    assert {record.number for record in again} - set(range(6))
+    for record in heats:
+        assert losses(record) == pytest.approx(expected[str(record.point)][: 3 * len(record.history)], rel=TOLERANCE)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Killing:
-    """Accuracy, but the third pass in a process kills it, once."""
+    """Accuracy, but a pass in a process kills it, once: the third, or the one ``after``."""
 
     place: str
+    after: int = 3
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         calls.append("metric")
         once = Path(self.place) / "done"
-        if calls.count("metric") == 3 and not once.exists():
+        if calls.count("metric") == self.after and not once.exists():
             once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return accuracy(output, target)
@@ -384,14 +442,100 @@ def test_a_trial_whose_process_died_twice_is_trained_alone() -> None:
     assert packs == [[dealt[0].id], [job.id for job in dealt[1:]]]
 
 
+def test_places_that_are_free_are_filled() -> None:
+    sweep = small(recipe=Recipe(model=MLP(), optimizer=SGD(lr=0.1)), search=None, early_stop=None, timed=0)
+    dealt = jobs(sweep, Stage.FINAL, 90)
+    packer = packer_of(Dealt(sweep, [*dealt], ended={dealt[70].id}), 2, {})
+    first, second = packer.next(), packer.next()
+    assert first + second == dealt[:64]
+    assert packer.more(first[0], 5) == dealt[64:69]
+    assert packer.more(first[0], 2) == dealt[69:70]  # one of the two has ended, as in the ledger
+    # The last 19 are shared out between the two lanes.
+    assert packer.more(second[0], 20) == dealt[71:81]
+    assert packer.more(first[0], 20) == dealt[81:86]
+    assert packer.next() == dealt[86:]
+    assert packer.more(first[0], 20) == packer.next() == []
+
+
+def test_no_place_is_filled_where_a_job_had_better_be_trained_alone() -> None:
+    sweep = small(recipe=Recipe(model=MLP(), optimizer=SGD(lr=0.1)), search=None, early_stop=None, timed=0)
+    dealt = jobs(sweep, Stage.FINAL, 12)
+    packer = packer_of(Dealt(sweep, dealt[1:], died={dealt[0].id: 2, dealt[3].id: 2}), 1, {})
+    assert packer.more(dealt[0], 4) == []
+    assert packer.more(dealt[1], 4) == [dealt[1], dealt[2], dealt[4], dealt[5]]
+    assert packer.next() == [dealt[3]]
+
+
+def test_where_the_order_matters_the_pack_that_is_ready_goes_first() -> None:
+    """Two structures that are dealt in turns, packs of four in one lane."""
+    recipe = Recipe(model=MLP(), optimizer=each(SGD(lr=log_uniform(0.01, 1.0)), AdamW(lr=log_uniform(0.01, 1.0))))
+    for changes, filled in (({}, [4, 4, 4]), ({"budget_seconds": 1e6}, [0, 0, 0])):
+        sweep = small(recipe=recipe, early_stop=None, **{"search": Random(trials=64)} | changes)
+        first, second = sweep.levels()
+        dealt = [
+            Job.of(
+                sweep,
+                stage=Stage.HEAT,
+                level=level,
+                point=level | {"optimizer.lr": 0.1},
+                seed=seed,
+                seeds=sweep.heat_seeds(),
+            )
+            for seed in range(32)
+            for level in (first, second)
+        ]
+        sizes = {structure(sweep.task, sweep.corner(level, 0)): 4 for level in (first, second)}
+        packer = packer_of(Dealt(sweep, [*dealt]), 1, sizes)
+        pack = packer.next()
+        assert pack == dealt[0:8:2]
+        assert [len(packer.more(pack[0], 4)) for _ in range(3)] == filled
+        assert packer.next() == dealt[1:9:2]
+
+
+def test_one_that_is_built_otherwise_does_not_join(tmp_path: Path) -> None:
+    """Its data are more than the others'; those after it find no room, and all but it are trained together."""
+    sweep = small(
+        recipe=Recipe(model=MLP(widths=(4,)), batch_size=16, epochs=4, precision=FP64()),
+        task=replace(task, name="growing", data=growing),
+        search=None,
+        early_stop=None,
+        timed=0,
+    )
+    other, *alike = jobs(sweep, Stage.FINAL, 6)
+    rooms: list[bool] = []
+    lanes: dict[str, list[Any]] = {}
+
+    def tell(said: Mapping[str, Mapping[str, Any]], *, room: bool) -> Word:
+        for name, message in said.items():
+            lanes.setdefault(name, []).append((message.get("lane"), [row.get("shared") for row in message["rows"]]))
+        rooms.append(room)
+        return Word(join=[alike[4], other] if len(rooms) == 2 else [])
+
+    PackRunner(runner=Runner(sweep=sweep, folder=tmp_path, threads=1))(alike[:4], tell)
+    assert rooms[:4] == [True, True, False, False]
+    assert {lane for lane, _ in lanes.pop(other.id)} == {"solo"}
+    assert len(lanes) == 5
+    assert {lane for said in lanes.values() for lane, _ in said} == {None}
+    assert [shared for _, shared in lanes[alike[0].id]] == [[4], [4], [5], [5], []]
+    assert [shared for _, shared in lanes[alike[4].id]] == [[5], [5], [1], [1], []]
+
+
+def growing(seed: int) -> Any:
+    """Of one seed twice as many samples."""
+    splits = clusters(seed)
+    if seed != small().final_seeds(1).split:
+        return splits
+    return replace(splits, train=tuple(torch.cat([tensor, tensor]) for tensor in splits.train))
+
+
 def run_here(sweep: Sweep, folder: Path) -> dict[str, list[Mapping[str, Any]]]:
     """All finals of a sweep as one pack in this process; what is told of each."""
     told: dict[str, list[Mapping[str, Any]]] = {}
 
-    def tell(said: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    def tell(said: Mapping[str, Mapping[str, Any]], *, room: bool) -> Word:  # noqa: ARG001
         for name, message in said.items():
             told.setdefault(name, []).append(message)
-        return []
+        return Word()
 
     PackRunner(runner=Runner(sweep=sweep, folder=folder, threads=1))(jobs(sweep, Stage.FINAL, 5), tell)
     return told

@@ -114,7 +114,9 @@ def glibc() -> None:
 
 def test_blocks_that_are_freed_in_every_step_are_asked_for_once() -> None:
     pages = 2 * 6_000_000 * 4 // 4096
-    assert counted(STEPS.format(held=True)) < 2 * pages  # of ten times as many
+    assert (
+        counted(STEPS.format(held=True)) < 4 * pages
+    )  # of ten times as many: small blocks may come to lie between them
 
 
 def test_what_the_user_has_set_holds() -> None:

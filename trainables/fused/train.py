@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,9 @@ Report = Callable[[Mapping[str, Sequence[Mapping[str, Any]]]], Collection[str]]
 
 Ended = Callable[[str, Trained], None]
 """Called for each member, once, when it has ended."""
+
+Joined = Callable[[], Collection[str]]
+"""Called after each epoch, when those that it was the last of are gone: it may put others in their places, and names them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,37 +76,50 @@ def train_together(
     *,
     report: Report,
     ended: Ended,
+    joined: Joined = tuple,
     program: Program | None = None,
     kept: Callable[[], States] = States,
 ) -> None:
     """Train runs of one structure to their ends, or until ``report`` stops them; what has ended is ``ended`` at once.
 
     ``runs`` are the members' own, as ``Member.run`` gives them, by the members' names; each is taken out when it has ended, since
-    it holds on to the rows of its whole pack. Runs that leave make room: those that are left are trained on as a smaller pack.
+    it holds on to the rows of its whole pack. Runs that leave make room: ``joined`` may add others of the same structure, at any
+    epoch of theirs, to ``runs``, and their members to ``members``; else those that are left are trained on as a smaller pack.
     ``program`` is one that earlier packs have left: where it fits, what it has recorded need not be recorded again. ``kept`` makes
     what keeps them. Best weights are on disk before a run is ``ended``. Raises OSError, naming path and way out, for what could not
     be written.
     """
-    for name, run in list(runs.items()):
-        ending = ending_of(task, run.recipe, WHOLE, run.history)
-        if ending is not None:
-            ended(name, _trained(runs.pop(name), *ending))
-        del run
+    _begun(task, runs, members, tuple(runs), ended)
     if not runs:
         return
     program = program_for(_first(runs), program)
     meter = Meter(_first(runs).device)
     with kept() as states:
-        for name in runs:
-            # Once, so that a folder that is removed under a run whose trial has been ended does not come back.
-            made(members[name].folder)
         needed(_first(runs), Keep()).check(members[next(iter(runs))].folder)
         while runs:
-            pack = Pack(list(runs.values()), program, meter)
-            over = _until_one_ends(task, pack, runs, members, states, report)
-            states.ended([members[name].folder for name in over])
-            for name, ending in over.items():
-                ended(name, _trained(runs.pop(name), *ending))
+            pack, same = Pack(list(runs.values()), program, meter), True
+            while same:
+                over = _epoch(task, pack, runs, members, states, report)
+                if over:
+                    states.ended([members[name].folder for name in over])
+                for name, ending in over.items():
+                    ended(name, _trained(runs.pop(name), *ending))
+                new = joined()
+                _begun(task, runs, members, new, ended)
+                same = not over and not new
+
+
+def _begun(
+    task: Task, runs: MutableMapping[str, Run], members: Mapping[str, Member], names: Iterable[str], ended: Ended
+) -> None:
+    """Make the folders of runs that begin here; those are ``ended`` that had come to their ends before."""
+    for name in names:
+        ending = ending_of(task, runs[name].recipe, WHOLE, runs[name].history)
+        if ending is not None:
+            ended(name, _trained(runs.pop(name), *ending))
+        else:
+            # Once, so that a folder that is removed under a run whose trial has been ended does not come back.
+            made(members[name].folder)
 
 
 def _first(runs: Mapping[str, Run]) -> Run:
@@ -118,7 +134,7 @@ def program_for(run: Run, before: Program | None = None) -> Program:
     return Program(run.module, loss, run.recipe.precision, run.device)
 
 
-def _until_one_ends(
+def _epoch(
     task: Task,
     pack: Pack,
     runs: Mapping[str, Run],
@@ -126,18 +142,15 @@ def _until_one_ends(
     states: States,
     report: Report,
 ) -> dict[str, tuple[Ending, str | None]]:
-    """Train a pack epoch by epoch; the runs that end first, with their endings."""
-    while True:
-        epochs = dict(zip(runs, pack.epoch(), strict=True))
-        for name, epoch in epochs.items():
-            if epoch.improved and members[name].best:
-                states.improved(members[name].folder, epoch.run)
-        stopped = report({name: run.history for name, run in runs.items()})
-        endings = {name: _ending(task, epoch, name in stopped) for name, epoch in epochs.items()}
-        states.keep({members[name].folder: runs[name] for name, ending in endings.items() if ending is None})
-        over = {name: ending for name, ending in endings.items() if ending is not None}
-        if over:
-            return over
+    """Train a pack for an epoch; the runs that end by it, with their endings."""
+    epochs = dict(zip(runs, pack.epoch(), strict=True))
+    for name, epoch in epochs.items():
+        if epoch.improved and members[name].best:
+            states.improved(members[name].folder, epoch.run)
+    stopped = report({name: run.history for name, run in runs.items()})
+    endings = {name: _ending(task, epoch, name in stopped) for name, epoch in epochs.items()}
+    states.keep({members[name].folder: runs[name] for name, ending in endings.items() if ending is None})
+    return {name: ending for name, ending in endings.items() if ending is not None}
 
 
 def _ending(task: Task, epoch: Epoch, asked: bool) -> tuple[Ending, str | None] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from sweeps.engine import capacity
 from sweeps.engine.job import Job
 from sweeps.engine.lanes.tuning import brokered, tuned
 from sweeps.engine.packing import Packer
-from sweeps.engine.packs import PackRunner
+from sweeps.engine.packs import PackRunner, Word
 from sweeps.engine.race import Race
 from sweeps.engine.spec import Resources
 from sweeps.engine.trial import Message, Runner
@@ -31,15 +31,17 @@ def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, s
     def trial(config: Mapping[str, Any]) -> None:
         jobs = [Job.from_json(text) for text in config["jobs"]]
         name, numbers = uuid.uuid4().hex[:12], itertools.count()
-        waits = runner.sweep.early_stop is not None and jobs[0].stage is Stage.HEAT
+        halved = runner.sweep.early_stop is not None and jobs[0].stage is Stage.HEAT
 
-        def tell(said: Mapping[str, Message]) -> Collection[str]:
+        def tell(said: Mapping[str, Message], *, room: bool) -> Word:
             number = next(numbers)
-            asked = {"pack": name, "number": number} if waits else {}
+            waits = halved or (room and any("status" in message for message in said.values()))
+            asked = {"pack": name, "number": number, "room": room} if waits else {}
             tune.report({"message": json.dumps({"said": said, **asked})})
-            return ray.get(broker.verdict.remote(name, number)) or () if waits else ()
+            word = ray.get(broker.verdict.remote(name, number)) if waits else None
+            return Word.of(word) if word else Word()
 
         packs(jobs, tell)
 
     wanted = capacity.bundle(resources)
-    tuned(race, trial, wanted=wanted, concurrency=concurrency, scratch=scratch, deal=packer.next, judged=judged)
+    tuned(race, trial, wanted=wanted, concurrency=concurrency, scratch=scratch, deal=packer, judged=judged)

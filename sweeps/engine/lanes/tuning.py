@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 from ray import tune
@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeps.engine.job import Job
 from sweeps.engine.lanes.broker import Broker
+from sweeps.engine.packs import Word
 from sweeps.engine.race import Race
 from sweeps.engine.spec import Resources
 
@@ -33,8 +34,17 @@ Tune's own two seconds are too short on a busy machine; the trial that the actor
 Judged = Callable[[str, int, Any], None]
 """Carries the word on an epoch of a job, or on a message of a pack, to workers that wait for it."""
 
-Deal = Callable[[], list[Job]]
-"""The jobs of the next trial of Tune's; none when there are none now."""
+
+class Deal(Protocol):
+    """Deals out jobs by packs."""
+
+    def next(self) -> list[Job]:
+        """The jobs of the next trial of Tune's, begun; none when there are none now."""
+        ...
+
+    def more(self, like: Job, places: int) -> list[Job]:
+        """Jobs, begun, that may join a trial of jobs ``like`` this one."""
+        ...
 
 
 def tuned(
@@ -50,7 +60,7 @@ def tuned(
 ) -> None:
     """Run the race as one Tuner run; a trial takes ``wanted`` of Ray, and Tune's own files lie in ``scratch``.
 
-    A trial of Tune's is one job, or as many as ``deal`` hands out, which ``config["jobs"]`` holds as text.
+    A trial of Tune's is one job, or as many as ``deal`` hands out, which ``config["jobs"]`` holds as text; more may join it.
 
     Raises what went wrong in the driver, and RuntimeError when Tune ended before the race did.
     """
@@ -122,7 +132,7 @@ class Dealer(Searcher):  # type: ignore[misc]
 
     def __init__(self, race: Race, most: int, deal: Deal | None = None) -> None:
         super().__init__(metric="message", mode="max")
-        self._race, self._most, self._deal = race, most, deal or self._one
+        self._race, self._most, self._deal = race, most, deal
         self._jobs: dict[str, list[str]] = {}
         self._trials: dict[str, Any] = {}
 
@@ -143,11 +153,17 @@ class Dealer(Searcher):  # type: ignore[misc]
             return str(Searcher.FINISHED)
         if len(self._jobs) >= self._most:
             return None
-        jobs = self._deal()
+        jobs = self._deal.next() if self._deal is not None else self._one()
         if jobs:
             self._jobs[trial_id] = [job.id for job in jobs]
             return {"jobs": [job.to_json() for job in jobs]}
         return str(Searcher.FINISHED) if self._race.done else None
+
+    def join(self, trial_id: str, like: Job, places: int) -> list[Job]:
+        """Jobs that take places which have become free in a trial of several."""
+        jobs = self._deal.more(like, places) if self._deal is not None and places > 0 else []
+        self._jobs[trial_id] += [job.id for job in jobs]
+        return jobs
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:  # noqa: ARG002
         """The end of a trial, whichever way; what it said last has been told by the scheduler.
@@ -208,7 +224,7 @@ class Marshal(TrialScheduler):  # type: ignore[misc]
         if self._race.fault is None:
             with _kept(self._race):
                 message = json.loads(result["message"])
-                stop = self._pack(message) if "said" in message else self._single(trial, message)
+                stop = self._pack(trial, message) if "said" in message else self._single(trial, message)
                 if not stop or self._judged is not None:
                     return str(TrialScheduler.CONTINUE)
         return str(TrialScheduler.STOP)
@@ -221,11 +237,14 @@ class Marshal(TrialScheduler):  # type: ignore[misc]
             self._judged(job, message["rows"][-1]["epoch"], stop)
         return stop
 
-    def _pack(self, message: Mapping[str, Any]) -> bool:
-        """Of several, which go on without those that are to stop."""
+    def _pack(self, trial: Any, message: Mapping[str, Any]) -> bool:
+        """Of several, which go on without those that are to stop, and with others in the places of those that have."""
         stopped = [job for job, said in message["said"].items() if self._race.told(job, said)]
         if self._judged is not None and "pack" in message:
-            self._judged(message["pack"], message["number"], stopped)
+            first = trial.config["jobs"]
+            places = len(first) - (len(message["said"]) - len(stopped)) if message["room"] else 0
+            joining = self._dealer.join(trial.trial_id, Job.from_json(first[0]), places)
+            self._judged(message["pack"], message["number"], Word(stop=stopped, join=joining).to_json())
         return False
 
     def __getstate__(self) -> dict[str, Any]:

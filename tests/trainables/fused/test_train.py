@@ -25,6 +25,7 @@ from trainables.checkpoints.weights import save_weights
 from trainables.fused.states import States
 from trainables.fused.train import Member, train_together
 from trainables.keep import BEST, LAST
+from trainables.run import Run
 from trainables.train import Trained, train
 
 TOLERANCE = 1e-12
@@ -95,6 +96,66 @@ def test_members_end_as_they_do_alone(tmp_path: Path) -> None:
             assert mine.epoch == its.epoch
             for key, value in its.module.items():
                 torch.testing.assert_close(mine.module[key], value, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+
+
+def test_others_take_the_places_of_those_that_have_left(tmp_path: Path) -> None:
+    """One comes in its middle, with a checkpoint; one had come to its end before; one when all have left."""
+    device, splits = torch.device("cpu"), task.load(0)
+    changed = {"0": recipes()["0"], "1": recipes()["1"], "2": recipes()["2"], "wild": recipes()["wild"]}
+    changed |= {"3": recipe(seed=3, epochs=9, optimizer=SGD(lr=0.1), average=EMA(decay=0.9))}
+    changed |= {"4": recipe(seed=4, epochs=2, optimizer=SGD(lr=0.2), average=EMA(decay=0.9))}
+    whole = {
+        name: train(task, each, folder=tmp_path / "alone" / name, splits=splits, report=lambda _: False)
+        for name, each in changed.items()
+    }
+
+    def begun(name: str, epochs: int) -> None:
+        train(
+            task,
+            changed[name],
+            folder=tmp_path / name,
+            splits=splits,
+            report=lambda history: len(history) == epochs,
+        )
+
+    begun("3", 5)
+    begun("4", 9)
+    members: dict[str, Member] = {}
+    runs: dict[str, Run] = {}
+    found: dict[str, Trained] = {}
+    together: list[tuple[str, ...]] = []
+
+    def add(*names: str) -> tuple[str, ...]:
+        for name in names:
+            members[name] = Member(name=name, recipe=changed[name], folder=tmp_path / name, splits=splits)
+            runs[name] = members[name].run(task, device)
+        return names
+
+    def report(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Collection[str]:
+        together.append(tuple(histories))
+        return ()
+
+    def joined() -> Collection[str]:
+        if len(together) == 1:
+            return add("3", "4")
+        return add("2") if not runs and "2" not in members else ()
+
+    add("0", "1", "wild")
+    train_together(task, runs, members, report=report, ended=found.__setitem__, joined=joined)
+    epochs = recipes()["0"].epochs
+    assert together == [
+        ("0", "1", "wild"),
+        *[("0", "1", "3")] * (epochs - 1),
+        *[("3",)] * (5 - epochs),
+        *[("2",)] * epochs,
+    ]
+    assert not runs
+    for name, trained in found.items():
+        assert trained.ending == whole[name].ending
+        assert metrics(trained) == pytest.approx(metrics(whole[name]), rel=TOLERANCE, nan_ok=True), name
+        assert [row["epoch"] for row in trained.history] == [row["epoch"] for row in whole[name].history]
+        assert trained.best_epoch == whole[name].best_epoch
+    assert found.keys() == changed.keys()
 
 
 def test_only_those_are_tested_that_are_to_be(tmp_path: Path) -> None:
