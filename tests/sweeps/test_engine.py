@@ -31,7 +31,7 @@ from sweeps.engine.spec import WORKERS
 from sweeps.engine.stopping import Levels
 from sweeps.engine.study import LevelStudy
 from tests.sweeps.small import small, task
-from trainables import EMA, SGD, TF32, AdamW, ConflictError, EarlyStopping, Maximise, PerWorker, Recipe, Seeds
+from trainables import EMA, SGD, TF32, AdamW, ConflictError, EarlyStopping, Maximise, Minimise, PerWorker, Recipe, Seeds
 from trainables.models import MLP
 from trainables.tasks.table import Table
 
@@ -528,6 +528,23 @@ def test_trials_of_a_pack_take_their_share_of_a_budget(shared: int | None, valid
     following = programme.next()
     assert following is not None
     assert following.stage is (Stage.HEAT if shared and not validating else Stage.FINAL)
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_little_is_kept_of_what_has_ended(mode: str, tmp_path: Path) -> None:
+    """Two rows of a history, of which a search is told the best all the same."""
+    goal = Maximise("accuracy") if mode == "max" else Minimise("accuracy")
+    sweep = small(task=replace(task, goal=goal), search=TPE(trials=4), early_stop=None)
+    records = run(sweep, tmp_path)
+    programme = Programme(sweep, records, spent=lambda: 0.0, concurrency=1)
+    for record in records:
+        brief = programme._brief(record)
+        curve = [row["val/accuracy"] for row in record.history]
+        assert len(brief.history) == 2
+        assert brief.history[0]["val/accuracy"] == (max(curve) if mode == "max" else min(curve))
+        assert (brief.history[-1]["epoch"], brief.history[-1]["val/accuracy"]) == (9, curve[-1])
+        assert brief.history[-1]["wall_seconds"] == record.history[-1]["wall_seconds"]
+        assert replace(brief, history=record.history) == record
 
 
 def test_what_was_spent_is_the_time_in_which_trials_were_under_way(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from ray.tune.experiment import Trial
 from torch import Tensor, nn
 
 from analysis.ledger import read_ledger
@@ -181,6 +183,32 @@ def test_a_killed_pack_goes_on_with_those_that_have_joined(tmp_path: Path, monke
     assert {record.number for record in again} - set(range(6))
     for record in heats:
         assert losses(record) == pytest.approx(expected[str(record.point)][: 3 * len(record.history)], rel=TOLERANCE)
+
+
+class Counting:
+    """Follows a sweep, and counts what Tune remembers of trials that are over."""
+
+    def __init__(self) -> None:
+        self.over, self.remembered = 0, 0
+
+    def started(self, record: TrialRecord) -> None:
+        pass
+
+    def reported(self, record_id: str, row: Mapping[str, Any]) -> None:
+        pass
+
+    def ended(self, record: TrialRecord) -> None:  # noqa: ARG002
+        over = [one for one in gc.get_objects() if type(one) is Trial and one.status == Trial.TERMINATED]
+        self.over = max(self.over, len(over))
+        self.remembered = max(self.remembered, sum(bool(one.run_metadata.metric_n_steps) for one in over))
+
+
+def test_what_tune_remembers_of_its_trials_does_not_grow(tmp_path: Path) -> None:
+    counting = Counting()
+    sweep = replace(plain(search=Random(trials=16), seeds=2), resources=Resources(gpus=0))
+    drive(sweep, tmp_path, lane="solo", concurrency=1, machine=Machine.here(None), followers=[counting])
+    assert counting.over >= 12
+    assert counting.remembered <= 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -115,6 +115,12 @@ def brokered() -> tuple[Any, Judged]:
     return broker, judged
 
 
+def _forgotten(trial: Any) -> None:
+    """Take from a trial of Tune's, over, what it remembers of its results: half of what a long sweep would fill the memory with."""
+    metadata = trial.run_metadata
+    metadata.last_result, metadata.metric_analysis, metadata.metric_n_steps = {"message": ""}, {}, {}
+
+
 @contextmanager
 def _kept(race: Race) -> Iterator[None]:
     """Keep an exception, a full disk say, for after the run: Tune would bury it in one of its own and go on."""
@@ -135,6 +141,7 @@ class Dealer(Searcher):  # type: ignore[misc]
         self._race, self._most, self._deal = race, most, deal
         self._jobs: dict[str, list[str]] = {}
         self._trials: dict[str, Any] = {}
+        self._over: list[Any] = []
 
     def added(self, trial: Any) -> None:
         """A trial as Tune has it, once it was suggested."""
@@ -146,6 +153,9 @@ class Dealer(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> dict[str, list[str]] | str | None:
         """Jobs as text; None to be asked again later; FINISHED when all is done."""
+        for over in self._over:
+            _forgotten(over)
+        self._over.clear()
         # Tune tells nobody of a trial whose actor could not be handed over; it would be waited for in vain.
         for lost in [name for name, trial in self._trials.items() if trial.status == "ERROR"]:
             self.on_trial_complete(lost, error=True)
@@ -161,7 +171,9 @@ class Dealer(Searcher):  # type: ignore[misc]
 
     def join(self, trial_id: str, like: Job, places: int) -> list[Job]:
         """Jobs that take places which have become free in a trial of several."""
-        jobs = self._deal.more(like, places) if self._deal is not None and places > 0 else []
+        if self._deal is None or places <= 0 or trial_id not in self._jobs:
+            return []
+        jobs = self._deal.more(like, places)
         self._jobs[trial_id] += [job.id for job in jobs]
         return jobs
 
@@ -171,7 +183,8 @@ class Dealer(Searcher):  # type: ignore[misc]
         Exceptions are told as messages, so an error here is a process that is gone. Tune would restart only a trial that was
         running, not one whose actor died in being handed over, so restarting is the race's.
         """
-        self._trials.pop(trial_id, None)
+        if (trial := self._trials.pop(trial_id, None)) is not None:
+            self._over.append(trial)
         jobs = self._jobs.pop(trial_id, ())  # Tune tells some ends twice
         if self._race.fault is not None:
             return
