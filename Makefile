@@ -35,6 +35,7 @@ bench: $(VENV)/.developing
 	$(BIN)/python -m benchmarks.step_parts
 	$(BIN)/python -m benchmarks.heap
 	$(BIN)/python -m benchmarks.fused
+	$(BIN)/python -m benchmarks.places
 	$(BIN)/python -m benchmarks.keeping_up
 	$(BIN)/python -m benchmarks.data_paths
 	$(BIN)/python -m benchmarks.checkpoint_cost

@@ -15,6 +15,8 @@ from trainables.data.source import resident
 from trainables.fused.structure import structure, unfit
 
 if TYPE_CHECKING:
+    import torch
+
     from sweeps.engine.spec import Sweep
     from trainables import Splits
     from trainables.fused.probe import Choice
@@ -25,8 +27,9 @@ COPIES = 2
 
 
 def pack_sizes(sweep: Sweep, pools: Pools) -> dict[str, int]:
-    """The sizes by structure, 1 where trials are best trained alone."""
-    return {alike: choice.size for alike, choice in choices(sweep, pools).items()}
+    """The sizes by structure, 1 where trials are best trained alone; Ray must be up where trials take a GPU."""
+    found = _beside_a_gpu(sweep, pools) if sweep.resources.gpus else choices(sweep, pools)
+    return {alike: choice.size for alike, choice in found.items()}
 
 
 def choices(sweep: Sweep, pools: Pools) -> dict[str, Choice]:
@@ -38,14 +41,42 @@ def choices(sweep: Sweep, pools: Pools) -> dict[str, Choice]:
     """
     import torch
 
-    from trainables.fused.probe import SIZES, chosen
-
     if sweep.resources.gpus != 0 and torch.cuda.is_available():
         return {}
+    return _tried(sweep, pools, torch.device("cpu"))
+
+
+def _beside_a_gpu(sweep: Sweep, pools: Pools) -> dict[str, Choice]:
+    """The same in a task that takes what a trial takes, on a machine that trials are run on."""
+    import ray
+
+    from sweeps.engine.capacity import bundle
+
+    def tried() -> dict[str, Choice]:
+        import torch
+
+        return _tried(sweep, pools, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+    wanted = bundle(sweep.resources)
+    takes = {"num_cpus": wanted.pop("CPU"), "num_gpus": wanted.pop("GPU"), "memory": wanted.pop("memory", 0.0)}
+    task = ray.remote(**takes, resources=wanted, max_retries=0)(tried)
+    try:
+        found: dict[str, Choice] = ray.get(task.remote())
+    except Exception:
+        logging.getLogger(__name__).debug("no size was chosen", exc_info=True)
+        return {}
+    return found
+
+
+def _tried(sweep: Sweep, pools: Pools, device: torch.device) -> dict[str, Choice]:
+    """What is chosen on this device."""
+    import torch
+
+    from trainables.fused.probe import SIZES, chosen
+
     found: dict[str, Choice] = {}
     splits, threads = load(sweep), torch.get_num_threads()
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    room = room_for(sweep, splits, memory // 2 // pools.at_once)
+    room = room_for(sweep, splits, _memory(sweep, pools, device))
     torch.set_num_threads(sweep.resources.cpus)
     try:
         for recipe in (sweep.corner(level, end) for level in sweep.levels() for end in range(sweep.ends)):
@@ -54,12 +85,23 @@ def choices(sweep: Sweep, pools: Pools) -> dict[str, Choice]:
                 seeded = replace(recipe, seed=sweep.heat_seeds())
                 most = pools.members(alike)
                 sizes = [size for before, size in pairwise((0, *SIZES)) if before < most and size <= room]
-                found[alike] = chosen(sweep.task, seeded, splits, torch.device("cpu"), sizes)
+                found[alike] = chosen(sweep.task, seeded, splits, device, sizes)
     except Exception:
         logging.getLogger(__name__).debug("no size was chosen", exc_info=True)
     finally:
         torch.set_num_threads(threads)
     return found
+
+
+def _memory(sweep: Sweep, pools: Pools, device: torch.device) -> int:
+    """The bytes that a pack's data may take: half of what it has. Of a shared GPU this process then gets its share alone."""
+    import torch
+
+    if device.type == "cpu":
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 // pools.at_once
+    share = min(sweep.resources.gpus or 1.0, 1.0)
+    torch.cuda.set_per_process_memory_fraction(share, device)
+    return int(share * torch.cuda.mem_get_info(device)[1]) // 2
 
 
 def room_for(sweep: Sweep, splits: Splits[Any], memory: int) -> int:

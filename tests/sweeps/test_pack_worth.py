@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from analysis.records import Stage
 from sweeps import TPE, Also, Random, Resources, Sweep, choice, each, log_uniform
@@ -20,6 +25,8 @@ from trainables import SGD, Cosine, Minimise, Recipe
 from trainables.fused.probe import SIZES, Choice
 from trainables.fused.structure import structure
 from trainables.models import MLP
+
+ROOT = Path(__file__).resolve().parents[2]
 
 GAINS = {4: 2.0, 16: 4.0, 64: 8.0}
 
@@ -166,6 +173,32 @@ def test_a_real_try_puts_many_small_trials_into_packs_and_leaves_alone_what_name
     assert len(said) == 2
     assert laned(taken, at_once=2, say=said.append) is taken
     assert said[2:] == ["Trying packs of trials …"]
+
+
+BESIDE_A_GPU = """
+import json, os, ray
+from sweeps import Resources
+from sweeps.engine.pack_sizes import pack_sizes
+from sweeps.engine.pools import Pools
+from tests.sweeps.test_pack_worth import many
+
+ray.init(address="local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
+sweep = many(timed=0, resources=Resources(gpus=0.5))
+print(json.dumps(pack_sizes(sweep, Pools.of(sweep, at_once=2))))
+"""
+
+
+def test_where_trials_take_a_gpu_packs_are_tried_in_a_task_that_takes_one(tmp_path: Path) -> None:
+    """The GPU is one in name; what is computed on it is computed on the processor."""
+    if torch.cuda.is_available():
+        pytest.skip("with a GPU the sizes are its own")
+    settings = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "RAY_AUTH_MODE": "disabled"}
+    done = subprocess.run(
+        [sys.executable, "-c", BESIDE_A_GPU], env=settings, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    sweep = many()
+    assert json.loads(done.stdout.splitlines()[-1]).keys() == {structure(sweep.task, sweep.corner({}, 0))}
+    assert len([*(tmp_path / "regatta" / "packs").iterdir()]) == 1
 
 
 def test_a_try_that_shows_no_gain_leaves_trials_alone(monkeypatch: pytest.MonkeyPatch) -> None:
