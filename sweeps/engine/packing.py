@@ -37,6 +37,7 @@ class Packer:
         self._waiting: dict[Shape, list[Job]] = {}
         self._ready: deque[list[Job]] = deque()
         searches = [race.sweep.search_of(level) for level in race.sweep.levels()]
+        self._levels = len(searches)
         self._freely = race.sweep.budget_seconds is None and not any(map(learns, searches))
 
     def next(self) -> list[Job]:
@@ -56,10 +57,13 @@ class Packer:
         if alike is None:
             return []
         waiting, given = self._waiting.pop(alike, []), places
-        while len(waiting) < places and (self._freely or not self._ready):
+        wanted = places * self._lanes if self._freely else places
+        for _ in range(2 * wanted * self._levels):  # twice what it takes where all levels have jobs, which are dealt in turns
+            if len(waiting) >= wanted or (self._ready and not self._freely):
+                break
             job = self._race.draw()
             if job is None:
-                given = math.ceil(len(waiting) / self._lanes)
+                given = min(places, math.ceil(len(waiting) / self._lanes))
                 break
             if (other := self._alike(job)) == alike:
                 waiting.append(job)

@@ -36,9 +36,9 @@ class Word:
 
 
 class TellAll(Protocol):
-    """Hands messages to the driver, by the jobs' ids; whether there is ``room`` for others where jobs have left."""
+    """Hands messages to the driver, by the jobs' ids; so many ``places`` are free for others."""
 
-    def __call__(self, said: Mapping[str, Message], *, room: bool) -> Word: ...
+    def __call__(self, said: Mapping[str, Message], *, places: int = 0) -> Word: ...
 
 
 PROGRAMS = 16
@@ -67,7 +67,7 @@ class PackRunner:
             return
         packs, alone = self._sorted(jobs)
         for pack in packs:
-            pack.open = not alone and pack is packs[-1]
+            pack.open = len(packs) == 1 and not alone
             alone += self._together(pack, tell)
         for job, why in alone:
             self._alone(job, tell, why)
@@ -136,7 +136,7 @@ class PackRunner:
         if pack.runs:  # what is left takes the room that those alone need
             pack.runs.clear()
             release()
-        return [*pack.alone, *((job, why) for name, job in pack.jobs.items() if name not in pack.over)]
+        return [*pack.alone, *((job, why) for job in pack.jobs.values())]
 
     def _program(self, run: Run) -> Program | str:
         """What a pack of runs like this one computes by, or why it cannot; what an earlier pack had needs no dry step."""
@@ -161,27 +161,25 @@ class PackRunner:
         """Train a pack, and the jobs that join it while it is open."""
         from trainables.fused.train import train_together
 
-        sent: dict[str, int] = {}
+        size, sent = len(pack.jobs), dict.fromkeys(pack.jobs, 0)
         waiting: dict[str, Message] = {}
-        coming: list[Job] = []
 
-        def report(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Collection[str]:
+        def taken() -> dict[str, Message]:
             said = dict(waiting)
             waiting.clear()
+            return said
+
+        def report(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Collection[str]:
+            said = taken()
             for name, history in histories.items():
-                said[name] = {
-                    "rows": own_rows(pack.jobs[name], history, sent.get(name, 0)),
-                    "node": platform.node(),
-                }
+                said[name] = {"rows": own_rows(pack.jobs[name], history, sent[name]), "node": platform.node()}
                 sent[name] = len(history)
-            word = tell(said, room=pack.open)
-            coming.extend(word.join)
-            return word.stop
+            return tell(said).stop
 
         def ended(name: str, trained: Trained) -> None:
-            pack.over.add(name)
+            del pack.members[name]  # which holds its data
             waiting[name] = {
-                "rows": own_rows(pack.jobs[name], trained.history, sent.get(name, 0)),
+                "rows": own_rows(pack.jobs.pop(name), trained.history, sent[name]),
                 "node": platform.node(),
                 "hardware": hardware(self.runner.device()),
                 "status": Status(trained.ending.value).value,
@@ -190,9 +188,12 @@ class PackRunner:
             }
 
         def joined() -> Collection[str]:
-            jobs = [*coming]
-            coming.clear()
-            return self._joined(pack, jobs) if jobs else ()
+            if not pack.open:
+                return ()
+            # How those that left have ended is told first: a search that learns is to have heard of it.
+            names = self._joined(pack, tell(taken(), places=size - len(pack.runs)).join)
+            sent.update(dict.fromkeys(names, 0))
+            return names
 
         try:
             train_together(
@@ -205,13 +206,12 @@ class PackRunner:
                 program=program,
             )
         finally:
-            pack.alone += [(job, None) for job in coming]
             if waiting:
-                tell(waiting, room=False)
+                tell(waiting)
 
     def _joined(self, pack: _Pack, jobs: Sequence[Job]) -> list[str]:
         """Let jobs join a pack; the names come back of those that have. One that does not fit waits for its end, and closes it."""
-        packs, pack.alone = self._built(jobs, beside=[pack.jobs[name] for name in pack.runs])
+        packs, pack.alone = self._built(jobs, beside=pack.jobs.values())
         fit = packs.pop(pack.shapes, _Pack(shapes=pack.shapes))
         pack.jobs.update(fit.jobs)
         pack.members.update(fit.members)
@@ -226,7 +226,7 @@ class PackRunner:
 
         def one(message: Message) -> bool:
             rows = [{**row, "remark": remark} if remark and "remark" not in row else row for row in message["rows"]]
-            return job.id in tell({job.id: {**message, "rows": rows, "lane": "solo"}}, room=False).stop
+            return job.id in tell({job.id: {**message, "rows": rows, "lane": "solo"}}).stop
 
         self.runner(job, one)
 
@@ -237,14 +237,13 @@ _Single = tuple[Job, str | None]
 
 @dataclass(slots=True)
 class _Pack:
-    """Jobs that are trained together, of runs of these ``shapes``; ``over`` are those that have ended.
+    """Jobs that are trained together, of runs of these ``shapes``, until each has ended.
 
     While it is ``open`` others may join it; ``alone`` are those that were to, and could not.
     """
 
     shapes: Any
     open: bool = False
-    over: set[str] = field(default_factory=set)
     alone: list[_Single] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
     members: dict[str, Any] = field(default_factory=dict)

@@ -24,7 +24,7 @@ LEARNING_SHARE = 4
 """A search that learns from its heats has this part of them under way at a time."""
 
 FEW = 8
-"""Smaller packs gain little; of heats nothing, since most of them are stopped early, and the pack shrinks."""
+"""Smaller packs gain little, of heats above all: most of them are stopped early, and where no other follows the pack shrinks."""
 
 
 @dataclass(kw_only=True, slots=True)

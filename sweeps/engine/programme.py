@@ -193,7 +193,7 @@ class Programme:
         names = ("epoch", goal, "seconds", "wall_seconds")
         rows = [*([max(known, key=lambda row: sign * row[goal])] if known else []), last]
         history = [{name: row[name] for name in names if name in row} for row in rows]
-        if "shared" in last:
+        if any("shared" in row for row in record.history):
             history[-1]["shared"] = mean(row.get("shared", 1) for row in record.history)
         return replace(record, history=history)
 

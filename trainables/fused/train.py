@@ -34,7 +34,7 @@ Ended = Callable[[str, Trained], None]
 """Called for each member, once, when it has ended."""
 
 Joined = Callable[[], Collection[str]]
-"""Called after each epoch, when those that it was the last of are gone: it may put others in their places, and names them."""
+"""Called when members have ended, each time: it may put others in their places, and names them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,22 +97,18 @@ def train_together(
     with kept() as states:
         needed(_first(runs), Keep()).check(members[next(iter(runs))].folder)
         while runs:
-            pack, same = Pack(list(runs.values()), program, meter), True
-            while same:
-                over = _epoch(task, pack, runs, members, states, report)
-                if over:
-                    states.ended([members[name].folder for name in over])
-                for name, ending in over.items():
-                    ended(name, _trained(runs.pop(name), *ending))
-                new = joined()
-                _begun(task, runs, members, new, ended)
-                same = not over and not new
+            # No name holds the pack: its tensors are gone when others join, and the next one is built.
+            over = _until_one_ends(task, Pack(list(runs.values()), program, meter), runs, members, states, report)
+            states.ended([members[name].folder for name in over])
+            for name, ending in over.items():
+                ended(name, _trained(runs.pop(name), *ending))
+            _begun(task, runs, members, joined(), ended)
 
 
 def _begun(
     task: Task, runs: MutableMapping[str, Run], members: Mapping[str, Member], names: Iterable[str], ended: Ended
 ) -> None:
-    """Make the folders of runs that begin here; those are ``ended`` that had come to their ends before."""
+    """Make the folders of runs that begin; those are ``ended`` that had come to their ends before."""
     for name in names:
         ending = ending_of(task, runs[name].recipe, WHOLE, runs[name].history)
         if ending is not None:
@@ -134,7 +130,7 @@ def program_for(run: Run, before: Program | None = None) -> Program:
     return Program(run.module, loss, run.recipe.precision, run.device)
 
 
-def _epoch(
+def _until_one_ends(
     task: Task,
     pack: Pack,
     runs: Mapping[str, Run],
@@ -142,15 +138,18 @@ def _epoch(
     states: States,
     report: Report,
 ) -> dict[str, tuple[Ending, str | None]]:
-    """Train a pack for an epoch; the runs that end by it, with their endings."""
-    epochs = dict(zip(runs, pack.epoch(), strict=True))
-    for name, epoch in epochs.items():
-        if epoch.improved and members[name].best:
-            states.improved(members[name].folder, epoch.run)
-    stopped = report({name: run.history for name, run in runs.items()})
-    endings = {name: _ending(task, epoch, name in stopped) for name, epoch in epochs.items()}
-    states.keep({members[name].folder: runs[name] for name, ending in endings.items() if ending is None})
-    return {name: ending for name, ending in endings.items() if ending is not None}
+    """Train a pack epoch by epoch; the runs that end first, with their endings."""
+    while True:
+        epochs = dict(zip(runs, pack.epoch(), strict=True))
+        for name, epoch in epochs.items():
+            if epoch.improved and members[name].best:
+                states.improved(members[name].folder, epoch.run)
+        stopped = report({name: run.history for name, run in runs.items()})
+        endings = {name: _ending(task, epoch, name in stopped) for name, epoch in epochs.items()}
+        states.keep({members[name].folder: runs[name] for name, ending in endings.items() if ending is None})
+        over = {name: ending for name, ending in endings.items() if ending is not None}
+        if over:
+            return over
 
 
 def _ending(task: Task, epoch: Epoch, asked: bool) -> tuple[Ending, str | None] | None:

@@ -106,7 +106,7 @@ class Broker:
     # What the driver calls.
 
     async def judged(self, name: str, number: int, word: Any) -> None:
-        """The word on an epoch of a job, or on a message of a pack: whether to stop, or who is to."""
+        """The word on an epoch of a job, or on a message of a pack: whether to stop, or who is to stop and who joins."""
         self._verdicts.setdefault(name, {})[number] = word
         await self._tell_all()
 
@@ -181,7 +181,7 @@ class Broker:
         await self._tell_all()
 
     async def verdict(self, job_id: str, epoch: int) -> Any:
-        """The driver's word on an epoch: True stops the job; of a pack's message, who is to stop.
+        """The driver's word on an epoch: True stops the job; of a pack's message, who is to stop and who joins.
 
         Without one in ``VERDICT_SECONDS`` all go on.
         """

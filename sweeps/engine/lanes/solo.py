@@ -97,7 +97,8 @@ def _quiet() -> None:
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         # Twice the driver's cost, for files that the ledger replaces.
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        # Nothing is restored from Tune's own states, of which it keeps and writes that of every trial there was.
+        # Nothing is restored from Tune's own states, of which it keeps and writes that of every trial there was: it is to do so
+        # at its start and its end alone, where it reads them itself.
         "TUNE_GLOBAL_CHECKPOINT_S": "inf",
         "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
         # The newer of Tune's two outputs prints a banner even when it is told to be silent.

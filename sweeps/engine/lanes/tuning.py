@@ -171,7 +171,7 @@ class Dealer(Searcher):  # type: ignore[misc]
 
     def join(self, trial_id: str, like: Job, places: int) -> list[Job]:
         """Jobs that take places which have become free in a trial of several."""
-        if self._deal is None or places <= 0 or trial_id not in self._jobs:
+        if self._deal is None or trial_id not in self._jobs:
             return []
         jobs = self._deal.more(like, places)
         self._jobs[trial_id] += [job.id for job in jobs]
@@ -251,12 +251,11 @@ class Marshal(TrialScheduler):  # type: ignore[misc]
         return stop
 
     def _pack(self, trial: Any, message: Mapping[str, Any]) -> bool:
-        """Of several, which go on without those that are to stop, and with others in the places of those that have."""
+        """Of several, which go on without those that are to stop, and with others in the places of those that have ended."""
         stopped = [job for job, said in message["said"].items() if self._race.told(job, said)]
         if self._judged is not None and "pack" in message:
-            first = trial.config["jobs"]
-            places = len(first) - (len(message["said"]) - len(stopped)) if message["room"] else 0
-            joining = self._dealer.join(trial.trial_id, Job.from_json(first[0]), places)
+            like = Job.from_json(trial.config["jobs"][0])
+            joining = self._dealer.join(trial.trial_id, like, message["places"]) if message["places"] else []
             self._judged(message["pack"], message["number"], Word(stop=stopped, join=joining).to_json())
         return False
 
