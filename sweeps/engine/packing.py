@@ -58,7 +58,9 @@ class Packer:
             return []
         waiting, given = self._waiting.pop(alike, []), places
         wanted = places * self._lanes if self._freely else places
-        for _ in range(2 * wanted * self._levels):  # twice what it takes where all levels have jobs, which are dealt in turns
+        for _ in range(
+            2 * wanted * self._levels
+        ):  # twice what it takes where all levels have jobs, which are dealt in turns
             if len(waiting) >= wanted or (self._ready and not self._freely):
                 break
             job = self._race.draw()

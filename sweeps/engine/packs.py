@@ -188,7 +188,9 @@ class PackRunner:
             }
 
         def joined() -> Collection[str]:
-            if not pack.open:
+            if (
+                not pack.open or not pack.runs
+            ):  # one that is empty is over: what comes next is dealt evenly over all who work
                 return ()
             # How those that left have ended is told first: a search that learns is to have heard of it.
             names = self._joined(pack, tell(taken(), places=size - len(pack.runs)).join)

@@ -630,16 +630,16 @@ def test_members_that_have_left_hold_no_data(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(Runner, "data", data)
 
-    def tell(said: Mapping[str, Mapping[str, Any]], *, places: int = 0) -> Word:  # noqa: ARG001
+    def tell(said: Mapping[str, Mapping[str, Any]], *, places: int = 0) -> Word:
         joining = [queue.pop(0) for _ in range(min(places, len(queue)))]
         if places:
             gc.collect()
             held.append(sum(each() is not None for each in drawn))
-        return Word(join=joining)
+        return Word(stop=[name for name, message in said.items() if message["rows"]][:2], join=joining)
 
     PackRunner(runner=runner)([queue.pop(0) for _ in range(4)], tell)
     assert len(drawn) == 40
-    assert len(held) == 10
+    assert len(held) >= 18
     assert max(held) <= 4
 
 
