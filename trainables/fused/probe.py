@@ -50,7 +50,8 @@ NEAR = 0.95
 """A smaller size is taken that gains this share of the most."""
 
 GROWTH, HOPELESS = 1.05, 0.95
-"""Larger sizes are not tried after one that gains less than this much more than the one before, nor after a first that loses so.
+"""Larger sizes are not tried after one that gains less than this much more than the one before, or not ``GAIN``, nor after a first
+that loses so.
 
 Of all networks and batches in ``benchmarks.fused`` one whose pack of 4 was below this gains more than a tenth in a larger one: the
 CNN at batch 128, a quarter at 32.
@@ -148,7 +149,7 @@ def measured(run: Run, sizes: Sequence[int], clock: Clock) -> dict[int, float]:
             break
         if found[size] < enough:
             break
-        enough = GROWTH * max(found.values())
+        enough = max(GAIN, GROWTH * max(found.values()))
     return found
 
 
