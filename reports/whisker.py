@@ -13,6 +13,9 @@ from analysis.verdict import Interval, bounded
 
 HEIGHT = 28
 
+ROOM = 20
+"""Characters that fit over a column, with two between two labels."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Axis:
@@ -85,11 +88,15 @@ def whisker(scale: Axis, middle: float, interval: Interval | None) -> str:
 
 
 def header(scale: Axis, texts: Sequence[str]) -> str:
-    """The axis for the head of the column: a label for each of its ticks; ``texts`` are made from ``ticks``."""
+    """The axis for the head of the column: a label for each of its ticks, or for every second where there is no room for all;
+    ``texts`` are made from ``ticks``.
+    """
     parts = []
-    for place, (tick, text) in enumerate(zip(scale.ticks, texts, strict=True)):
+    crowded = len(texts) > 2 and len("  ".join(texts)) > ROOM
+    shown = list(zip(scale.ticks, texts, strict=True))[:: 2 if crowded else 1]
+    for place, (tick, text) in enumerate(shown):
         # On a phone there is room for the two outermost alone.
-        name = ' class="inner"' if 0 < place < len(texts) - 1 else ""
+        name = ' class="inner"' if 0 < place < len(shown) - 1 else ""
         parts.append(f'<text x="{scale.at(tick)}%" y="12" text-anchor="middle"{name}>{escape(text)}</text>')
     return _svg(parts, 16)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -29,7 +30,7 @@ from reports.reduce import chosen, thin
 from reports.space import holes, main_hole
 from reports.tally import tally
 from reports.under_way import with_live_epochs
-from reports.whisker import axis, round_ticks, whisker
+from reports.whisker import Axis, axis, header, round_ticks, whisker
 from tests.planted import planted_folder, planted_question, planted_record, planted_records
 
 GOAL = Goal(metric="accuracy", mode="max", target=0.9)
@@ -325,3 +326,11 @@ def test_colours_stand_out_from_their_page() -> None:
         assert contrast(colour.dark, "#12161b") >= 4.5
     assert palette.swatch(7) == "c7"
     assert palette.swatch(8) == palette.swatch(-1) == "c-rest"
+
+
+def test_labels_over_a_column_have_room_between_them() -> None:
+    scale = Axis(low=0.0, high=5.0, ticks=(1.0, 2.0, 3.0, 4.0))
+    assert re.findall(r">([^<>]+)</text>", header(scale, ["94", "95", "96", "97 %"])) == ["94", "95", "96", "97 %"]
+    crowded = header(scale, ["0.0125", "0.0150", "0.0175", "0.0200"])
+    assert re.findall(r">([^<>]+)</text>", crowded) == ["0.0125", "0.0175"]
+    assert "inner" not in crowded
