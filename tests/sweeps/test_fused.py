@@ -540,7 +540,11 @@ def test_no_place_is_filled_where_a_job_had_better_be_trained_alone() -> None:
 def test_where_the_order_matters_the_pack_that_is_ready_goes_first() -> None:
     """Two structures that are dealt in turns, packs of four in one lane."""
     recipe = Recipe(model=MLP(), optimizer=each(SGD(lr=log_uniform(0.01, 1.0)), AdamW(lr=log_uniform(0.01, 1.0))))
-    for changes, filled in (({}, [4, 4, 4]), ({"budget_seconds": 1e6}, [0, 0, 0])):
+    for changes, filled in (
+        ({}, [4, 4, 4]),
+        ({"budget_seconds": 1e6}, [0, 0, 0]),
+        ({"search": TPE(trials=64)}, [0, 0, 0]),
+    ):
         sweep = small(recipe=recipe, early_stop=None, **{"search": Random(trials=64)} | changes)
         first, second = sweep.levels()
         dealt = [
