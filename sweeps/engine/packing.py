@@ -35,7 +35,7 @@ class Packer:
     def __init__(self, race: Race, *, sizes: Mapping[str, int], pools: Pools) -> None:
         self._race, self._sizes, self._pools, self._lanes = race, sizes, pools, pools.at_once
         self._waiting: dict[Shape, list[Job]] = {}
-        self._ready: deque[list[Job]] = deque()
+        self._ready: deque[tuple[Shape | None, list[Job]]] = deque()
         searches = [race.sweep.search_of(level) for level in race.sweep.levels()]
         self._levels = len(searches)
         self._freely = race.sweep.budget_seconds is None and not any(map(learns, searches))
@@ -47,16 +47,24 @@ class Packer:
                 return begun
         return []
 
-    def more(self, like: Job, places: int) -> list[Job]:
-        """Jobs, begun, for places that have become free in a pack of jobs ``like`` this one, as many as there are now.
+    def more(self, like: Job, members: int) -> list[Job]:
+        """Jobs, begun, that may join a pack of jobs ``like`` this one that has so many members left, as many as there are now.
 
         A full pack costs less a trial than what is left of one. The last jobs are shared out among all who work. Where it matters
         in which order jobs are dealt, since time is limited or a search learns, a pack that is ready goes before this one's next.
         """
         alike = self._alike(like)
-        if alike is None:
+        places = self._most(alike) - members if alike is not None else 0
+        if alike is None or places <= 0:
             return []
         waiting, given = self._waiting.pop(alike, []), places
+        if self._freely:
+            ready, self._ready = self._ready, deque()
+            for shape, pack in ready:
+                if shape == alike:
+                    waiting = [*pack, *waiting]
+                else:
+                    self._ready.append((shape, pack))
         wanted = places * self._lanes if self._freely else places
         for _ in range(
             2 * wanted * self._levels
@@ -81,19 +89,24 @@ class Packer:
         if not self._ready:
             for alike in [*self._waiting]:
                 self._deal(alike)
-        return self._ready.popleft() if self._ready else []
+        return self._ready.popleft()[1] if self._ready else []
 
     def _take(self, job: Job, alike: Shape | None) -> None:
         """Let a job wait for others, or make it ready, with all that have waited when they are enough."""
         if alike is None:
-            self._ready.append([job])
+            self._ready.append((None, [job]))
             return
         self._waiting.setdefault(alike, []).append(job)
         if len(self._waiting[alike]) >= self._enough(alike):
             self._deal(alike)
 
     def _deal(self, alike: Shape) -> None:
-        self._ready.extend(parted(self._waiting.pop(alike), self._sizes.get(alike[1], SIZE), self._lanes))
+        packs = parted(self._waiting.pop(alike), self._sizes.get(alike[1], SIZE), self._lanes)
+        self._ready.extend((alike, pack) for pack in packs)
+
+    def _most(self, alike: Shape) -> int:
+        """Members of a pack that others join: its share of what may be under way at a time."""
+        return int(min(self._sizes.get(alike[1], SIZE), self._pools.most(alike) / self._lanes))
 
     def _enough(self, alike: Shape) -> float:
         """How many jobs of a structure are waited for: a full pack for all lanes, fewer heats of searches that learn."""

@@ -36,9 +36,9 @@ class Word:
 
 
 class TellAll(Protocol):
-    """Hands messages to the driver, by the jobs' ids; so many ``places`` are free for others."""
+    """Hands messages to the driver, by the jobs' ids; others may join so many ``members``, none where that is None."""
 
-    def __call__(self, said: Mapping[str, Message], *, places: int = 0) -> Word: ...
+    def __call__(self, said: Mapping[str, Message], *, members: int | None = None) -> Word: ...
 
 
 PROGRAMS = 16
@@ -161,7 +161,7 @@ class PackRunner:
         """Train a pack, and the jobs that join it while it is open."""
         from trainables.fused.train import train_together
 
-        size, sent = len(pack.jobs), dict.fromkeys(pack.jobs, 0)
+        sent = dict.fromkeys(pack.jobs, 0)
         waiting: dict[str, Message] = {}
 
         def taken() -> dict[str, Message]:
@@ -193,7 +193,7 @@ class PackRunner:
             ):  # one that is empty is over: what comes next is dealt evenly over all who work
                 return ()
             # How those that left have ended is told first: a search that learns is to have heard of it.
-            names = self._joined(pack, tell(taken(), places=size - len(pack.runs)).join)
+            names = self._joined(pack, tell(taken(), members=len(pack.runs)).join)
             sent.update(dict.fromkeys(names, 0))
             return names
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from sweeps.engine import space, vary
@@ -332,12 +332,28 @@ class Sweep:
                         seen.add(text)
                         yield text
 
+    def _misused(self) -> Iterator[str]:
+        """Values that are not what the field takes."""
+        for name, value in ((field.name, getattr(self, field.name)) for field in fields(self)):
+            if isinstance(value, type):
+                yield f"{name} is the class {value.__name__}, which has no settings yet; write {value.__name__}(...)"
+        for name, value, kind in (("task", self.task, Task), ("recipe", self.recipe, Recipe)):
+            if not isinstance(value, kind | type):
+                yield f"{name} {value!r} is a {type(value).__name__}; give it a {kind.__name__}"
+
     def check(self) -> None:
         """Raises QuestionError with all conflicts at once."""
-        conflicts = list(self.conflicts())
-        if conflicts:
-            lines = "\n".join(f"  - {text}" for text in conflicts)
-            raise QuestionError(f"sweep {self.name!r} cannot be run:\n{lines}")
+        self.check_kinds()
+        self._refuse(self.conflicts())
+
+    def check_kinds(self) -> None:
+        """Raises QuestionError for values that cannot be asked anything else: a class in place of what it makes, a task's name."""
+        self._refuse(self._misused())
+
+    def _refuse(self, conflicts: Iterator[str]) -> None:
+        lines = [f"  - {text}" for text in conflicts]
+        if lines:
+            raise QuestionError("\n".join([f"sweep {self.name!r} cannot be run:", *lines]))
 
 
 def _corner(level: Mapping[str, Scalar], end: int) -> space.Filler:

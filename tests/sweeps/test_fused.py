@@ -519,31 +519,44 @@ def test_places_that_are_free_are_filled() -> None:
     packer = packer_of(Dealt(sweep, [*dealt], ended={dealt[70].id}), 2, {})
     first, second = packer.next(), packer.next()
     assert first + second == dealt[:64]
-    assert packer.more(first[0], 5) == dealt[64:69]
-    assert packer.more(first[0], 2) == dealt[69:70]  # one of the two has ended, as in the ledger
+    assert packer.more(first[0], SIZE) == []
+    assert packer.more(first[0], SIZE - 5) == dealt[64:69]
+    assert packer.more(first[0], SIZE - 2) == dealt[69:70]  # one of the two has ended, as in the ledger
     # The last 19 are shared out between the two lanes.
-    assert packer.more(second[0], 20) == dealt[71:81]
-    assert packer.more(first[0], 20) == dealt[81:86]
+    assert packer.more(second[0], SIZE - 20) == dealt[71:81]
+    assert packer.more(first[0], SIZE - 20) == dealt[81:86]
     assert packer.next() == dealt[86:]
-    assert packer.more(first[0], 20) == packer.next() == []
+    assert packer.more(first[0], SIZE - 20) == packer.next() == []
 
 
 def test_no_place_is_filled_where_a_job_had_better_be_trained_alone() -> None:
     sweep = small(recipe=Recipe(model=MLP(), optimizer=SGD(lr=0.1)), search=None, early_stop=None, timed=0)
     dealt = jobs(sweep, Stage.FINAL, 12)
     packer = packer_of(Dealt(sweep, dealt[1:], died={dealt[0].id: 2, dealt[3].id: 2}), 1, {})
-    assert packer.more(dealt[0], 4) == []
-    assert packer.more(dealt[1], 4) == [dealt[1], dealt[2], dealt[4], dealt[5]]
+    assert packer.more(dealt[0], SIZE - 4) == []
+    assert packer.more(dealt[1], SIZE - 4) == [dealt[1], dealt[2], dealt[4], dealt[5]]
     assert packer.next() == [dealt[3]]
+
+
+def test_a_pack_of_a_search_that_learns_has_its_lane_s_share_of_what_may_be_under_way() -> None:
+    recipe = Recipe(model=MLP(), optimizer=SGD(lr=log_uniform(0.01, 1.0)))
+    sweep = small(recipe=recipe, search=TPE(trials=64), early_stop=None)
+    dealt = Dealt(sweep, jobs(sweep, Stage.HEAT, 64, **{"optimizer.lr": 0.1}))
+    packer = packer_of(dealt, 2, {})
+    first, second = packer.next(), packer.next()
+    assert len(first) == len(second) == 8
+    assert len(packer.more(first[0], 3)) == 5
+    assert packer.more(first[0], 8) == []
 
 
 def test_where_the_order_matters_the_pack_that_is_ready_goes_first() -> None:
     """Two structures that are dealt in turns, packs of four in one lane."""
     recipe = Recipe(model=MLP(), optimizer=each(SGD(lr=log_uniform(0.01, 1.0)), AdamW(lr=log_uniform(0.01, 1.0))))
-    for changes, filled in (
-        ({}, [4, 4, 4]),
-        ({"budget_seconds": 1e6}, [0, 0, 0]),
-        ({"search": TPE(trials=64)}, [0, 0, 0]),
+    ordered = [0, 0, 0], [3, 0, 0]
+    for changes, (filled, filled_next) in (
+        ({}, ([4, 4, 4], [4, 4, 4])),
+        ({"budget_seconds": 1e6}, ordered),
+        ({"search": TPE(trials=64)}, ordered),
     ):
         sweep = small(recipe=recipe, early_stop=None, **{"search": Random(trials=64)} | changes)
         first, second = sweep.levels()
@@ -563,12 +576,15 @@ def test_where_the_order_matters_the_pack_that_is_ready_goes_first() -> None:
         packer = packer_of(Dealt(sweep, [*dealt]), 1, sizes)
         pack = packer.next()
         assert pack == dealt[0:8:2]
-        assert [len(packer.more(pack[0], 4)) for _ in range(3)] == filled
-        assert packer.next() == dealt[1:9:2]
+        assert [len(packer.more(pack[0], 0)) for _ in range(3)] == filled
+        # Those of the other that were drawn meanwhile may join a pack of theirs, though they had been dealt in packs.
+        other = packer.next()
+        assert other == dealt[1:9:2]
+        assert [len(packer.more(other[0], 0)) for _ in range(3)] == filled_next
 
 
 def test_one_that_is_built_otherwise_does_not_join(tmp_path: Path) -> None:
-    """Its data are more than the others'; after it no places are offered, and all but it are trained together."""
+    """Its data are more than the others'; after it no other is asked for, and all but it are trained together."""
     sweep = small(
         recipe=Recipe(model=MLP(widths=(4,)), batch_size=16, epochs=4, precision=FP64()),
         task=replace(task, name="growing", data=growing),
@@ -577,19 +593,19 @@ def test_one_that_is_built_otherwise_does_not_join(tmp_path: Path) -> None:
         timed=0,
     )
     other, *alike = jobs(sweep, Stage.FINAL, 6)
-    offered: list[int] = []
+    left: list[int] = []
     lanes: dict[str, list[Any]] = {}
 
-    def tell(said: Mapping[str, Mapping[str, Any]], *, places: int = 0) -> Word:
+    def tell(said: Mapping[str, Mapping[str, Any]], *, members: int | None = None) -> Word:
         for name, message in said.items():
             lanes.setdefault(name, []).append((message.get("lane"), [row.get("shared") for row in message["rows"]]))
-        if places:
-            offered.append(places)
+        if members is not None:
+            left.append(members)
             return Word(join=[alike[4], other])
         return Word(stop=[name for name in (alike[0].id, alike[1].id) if len(lanes.get(name, ())) == 2])
 
     PackRunner(runner=Runner(sweep=sweep, folder=tmp_path, threads=1))(alike[:4], tell)
-    assert offered == [2]
+    assert left == [2]
     assert {lane for lane, _ in lanes.pop(other.id)} == {"solo"}
     assert {lane for said in lanes.values() for lane, _ in said} == {None}
     assert [[shared for _, shared in lanes[job.id]] for job in alike] == [
@@ -607,13 +623,13 @@ def test_a_pack_that_raises_gives_back_those_that_have_joined(tmp_path: Path) ->
     first, *others = jobs(sweep, Stage.FINAL, 6)
     ended: dict[str, list[tuple[str | None, str]]] = {}
 
-    def tell(said: Mapping[str, Mapping[str, Any]], *, places: int = 0) -> Word:
+    def tell(said: Mapping[str, Mapping[str, Any]], *, members: int | None = None) -> Word:
         for name, message in said.items():
             if "status" in message:
                 ended.setdefault(name, []).append((message.get("lane"), message["status"]))
         if "lane" not in said.get(others[4].id, {"lane": None}):
             (tmp_path / "p" / "now").touch()
-        return Word(join=[others[4]]) if places == 1 else Word(stop=[first.id])
+        return Word(join=[others[4]]) if members == 4 else Word(stop=[first.id])
 
     PackRunner(runner=Runner(sweep=sweep, folder=tmp_path / "a", threads=1))([first, *others[:4]], tell)
     assert ended == {first.id: [(None, "stopped")]} | {job.id: [("solo", "completed")] for job in others}
@@ -634,9 +650,9 @@ def test_members_that_have_left_hold_no_data(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(Runner, "data", data)
 
-    def tell(said: Mapping[str, Mapping[str, Any]], *, places: int = 0) -> Word:
-        joining = [queue.pop(0) for _ in range(min(places, len(queue)))]
-        if places:
+    def tell(said: Mapping[str, Mapping[str, Any]], *, members: int | None = None) -> Word:
+        joining = [queue.pop(0) for _ in range(min(4 - members, len(queue)))] if members is not None else []
+        if members is not None:
             gc.collect()
             held.append(sum(each() is not None for each in drawn))
         return Word(stop=[name for name, message in said.items() if message["rows"]][:2], join=joining)
@@ -659,7 +675,7 @@ def run_here(sweep: Sweep, folder: Path) -> dict[str, list[Mapping[str, Any]]]:
     """All finals of a sweep as one pack in this process; what is told of each."""
     told: dict[str, list[Mapping[str, Any]]] = {}
 
-    def tell(said: Mapping[str, Mapping[str, Any]], *, places: int = 0) -> Word:  # noqa: ARG001
+    def tell(said: Mapping[str, Mapping[str, Any]], *, members: int | None = None) -> Word:  # noqa: ARG001
         for name, message in said.items():
             told.setdefault(name, []).append(message)
         return Word()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from analysis.records import Stage
-from sweeps import PBT, TPE, QuestionError, Rivals, each
+from sweeps import ASHA, PBT, TPE, QuestionError, Rivals, each
 from sweeps.engine import question
 from tests.planted import planted_record
 from tests.sweeps.small import small
@@ -75,3 +76,20 @@ def test_of_a_run_in_segments_the_first_counts() -> None:
     bred = PBT(trials=2, segments=3)
     assert question.extended(small(search=bred), {}, segments).search == replace(bred, trials=3)
     assert question.extended(small(search=TPE(trials=2)), {}, segments).search == TPE(trials=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"early_stop": ASHA}, "early_stop is the class ASHA, which has no settings yet; write ASHA(...)"),
+        ({"search": TPE}, "search is the class TPE, which has no settings yet; write TPE(...)"),
+        ({"task": "digits"}, "task 'digits' is a str; give it a Task"),
+        ({"recipe": None}, "recipe None is a NoneType; give it a Recipe"),
+    ],
+)
+def test_what_is_of_the_wrong_kind_is_refused_before_anything_is_asked_of_it(
+    changes: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(QuestionError) as refused:
+        small(**changes).check()
+    assert str(refused.value) == f"sweep 'small' cannot be run:\n  - {says}"

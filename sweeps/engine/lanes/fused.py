@@ -33,10 +33,10 @@ def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, s
         name, numbers = uuid.uuid4().hex[:12], itertools.count()
         halved = runner.sweep.early_stop is not None and jobs[0].stage is Stage.HEAT
 
-        def tell(said: Mapping[str, Message], *, places: int = 0) -> Word:
+        def tell(said: Mapping[str, Message], *, members: int | None = None) -> Word:
             number = next(numbers)
-            waits = halved or places > 0
-            asked = {"pack": name, "number": number, "places": places} if waits else {}
+            waits = halved or members is not None
+            asked = {"pack": name, "number": number, "members": members} if waits else {}
             tune.report({"message": json.dumps({"said": said, **asked})})
             word = ray.get(broker.verdict.remote(name, number)) if waits else None
             return Word.of(word) if word else Word()

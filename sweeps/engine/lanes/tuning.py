@@ -42,8 +42,8 @@ class Deal(Protocol):
         """The jobs of the next trial of Tune's, begun; none when there are none now."""
         ...
 
-    def more(self, like: Job, places: int) -> list[Job]:
-        """Jobs, begun, that may join a trial of jobs ``like`` this one."""
+    def more(self, like: Job, members: int) -> list[Job]:
+        """Jobs, begun, that may join a trial of jobs ``like`` this one, of which so many are left."""
         ...
 
 
@@ -169,11 +169,11 @@ class Dealer(Searcher):  # type: ignore[misc]
             return {"jobs": [job.to_json() for job in jobs]}
         return str(Searcher.FINISHED) if self._race.done else None
 
-    def join(self, trial_id: str, like: Job, places: int) -> list[Job]:
-        """Jobs that take places which have become free in a trial of several."""
+    def join(self, trial_id: str, like: Job, members: int) -> list[Job]:
+        """Jobs that join a trial of several, of which so many are left."""
         if self._deal is None or trial_id not in self._jobs:
             return []
-        jobs = self._deal.more(like, places)
+        jobs = self._deal.more(like, members)
         self._jobs[trial_id] += [job.id for job in jobs]
         return jobs
 
@@ -254,8 +254,8 @@ class Marshal(TrialScheduler):  # type: ignore[misc]
         """Of several, which go on without those that are to stop, and with others in the places of those that have ended."""
         stopped = [job for job, said in message["said"].items() if self._race.told(job, said)]
         if self._judged is not None and "pack" in message:
-            like = Job.from_json(trial.config["jobs"][0])
-            joining = self._dealer.join(trial.trial_id, like, message["places"]) if message["places"] else []
+            like, members = Job.from_json(trial.config["jobs"][0]), message["members"]
+            joining = self._dealer.join(trial.trial_id, like, members) if members is not None else []
             self._judged(message["pack"], message["number"], Word(stop=stopped, join=joining).to_json())
         return False
 
