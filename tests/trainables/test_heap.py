@@ -114,9 +114,8 @@ def glibc() -> None:
 
 def test_blocks_that_are_freed_in_every_step_are_asked_for_once() -> None:
     pages = 2 * 6_000_000 * 4 // 4096
-    assert (
-        counted(STEPS.format(held=True)) < 4 * pages
-    )  # of ten times as many: small blocks may come to lie between them
+    # Of ten times as many: small blocks may come to lie between them.
+    assert counted(STEPS.format(held=True)) < 5 * pages
 
 
 def test_what_the_user_has_set_holds() -> None:
@@ -129,7 +128,8 @@ def test_much_that_is_free_is_given_back() -> None:
 
 
 def test_holes_are_given_back_once() -> None:
-    assert counted(HOLES) < 2 * 4_000_000 * 4 // 4096  # not in each of twenty turns
+    pages = 4_000_000 * 4 // 4096
+    assert counted(HOLES) < 10 * pages  # not in each of twenty turns
 
 
 def test_giving_back_begins_nothing() -> None:
