@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +22,22 @@ def environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TUNE_", "MLFLOW_"))}
     path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
     return kept | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def apart(module: str, call: str, settings: Mapping[str, str]) -> dict[str, float]:
+    """What a call of a function of ``module`` gives in a process of its own, with these ``settings`` of the environment.
+
+    Raises SystemExit, with the end of what it said, when it fails.
+    """
+    name = call.partition("(")[0]
+    code = f"import json; from {module} import {name}; found = {call}; print('\\n' + json.dumps(found))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=dict(settings), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"{call} ended with status {done.returncode}:\n{done.stderr[-3000:]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def machine(loads: Sequence[float]) -> dict[str, Any]:

@@ -72,6 +72,14 @@ class Spread:
         return {"median": self.median, "min": self.least, "max": self.greatest, "rounds": [*self.rounds]}
 
 
+def sides(turns: Sequence[Sequence[Mapping[str, float]]], names: Sequence[str]) -> dict[str, Any]:
+    """What was measured in turns, the values of each side in each turn: spreads by side and value."""
+    return {
+        side: {key: Spread.of(turn[place][key] for turn in turns).to_json() for key in turns[0][place]}
+        for place, side in enumerate(names)
+    }
+
+
 def described(runs: Sequence[Measurement]) -> dict[str, Any]:
     """The rounds of one variant as plain values."""
     parts = {

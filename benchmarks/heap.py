@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # run by its path, Python looks beside this file alone
 
 from benchmarks.conditions import (  # noqa: E402
+    apart,
     cell,
     environment,
     invocation,
@@ -31,7 +31,7 @@ from benchmarks.conditions import (  # noqa: E402
     under,
     versions,
 )
-from benchmarks.figures import Spread  # noqa: E402
+from benchmarks.figures import Spread, sides  # noqa: E402
 from trainables.heap import SETTINGS  # noqa: E402
 
 if TYPE_CHECKING:
@@ -108,17 +108,6 @@ def measured(name: str, steps: int, *, held: bool) -> dict[str, float]:
     }
 
 
-def _alone(name: str, steps: int, *, held: bool) -> dict[str, float]:
-    """The same in a process of its own."""
-    code = f"import json; from benchmarks.heap import measured; print(json.dumps(measured({name!r}, {steps}, held={held})))"
-    settings = {key: value for key, value in environment().items() if key not in SETTINGS}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=settings, cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
-
-
 def main(arguments: Sequence[str]) -> int:
     """Measure, and print a table or one JSON object; the exit status comes back."""
     parser = argparse.ArgumentParser(
@@ -133,12 +122,14 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     rounds, steps = options.rounds or (1 if options.quick else ROUNDS), 3 if options.quick else STEPS
     loads = [os.getloadavg()[0]]
+    settings = {key: value for key, value in environment().items() if key not in SETTINGS}
     works = {}
     for name in options.only:
         turns = []
         for number in range(rounds):
             say(f"{name}: round {number + 1} of {rounds} …")
-            turns.append([_alone(name, steps, held=held) for held in (False, True)])
+            calls = [f"measured({name!r}, {steps}, held={held})" for held in (False, True)]
+            turns.append([apart("benchmarks.heap", call, settings) for call in calls])
         works[name] = _described(WORKS[name][0], turns)
     loads.append(os.getloadavg()[0])
     result = {
@@ -157,12 +148,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _described(says: str, turns: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, Any]:
     """The turns of one network: without and with."""
-    sides = {
-        side: {key: Spread.of(turn[place][key] for turn in turns).to_json() for key in turns[0][place]}
-        for place, side in enumerate(("without", "with"))
-    }
     ratio = Spread.of(held["milliseconds"] / plain["milliseconds"] for plain, held in turns)
-    return {"says": says, "ratio": ratio.to_json(), **sides}
+    return {"says": says, "ratio": ratio.to_json(), **sides(turns, ("without", "with"))}
 
 
 def _show(result: Mapping[str, Any]) -> None:

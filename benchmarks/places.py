@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # run by its path, Python looks beside this file alone
 
-from benchmarks.conditions import cell, environment, invocation, machine, natural, say, under, versions  # noqa: E402
-from benchmarks.figures import Spread  # noqa: E402
+from benchmarks.conditions import apart, cell, environment, invocation, machine, natural, say, under, versions  # noqa: E402
+from benchmarks.figures import Spread, sides  # noqa: E402
 
 ROUNDS, HEATS, QUICK_HEATS = 3, 256, 40
 
@@ -71,10 +70,8 @@ def measured(name: str, heats: int, *, filled: bool) -> dict[str, float]:
             f"{len(lost)} heats were not trained in packs; the first: {lost[0].status.value}, {lost[0].reason}"
         )
     cpu, epochs = sum(record.cost.cpu_seconds or 0.0 for record in found), sum(record.epochs for record in found)
-    begun, ended = (pick(moments) for pick, moments in (
-        (min, [record.started or 0.0 for record in found]),
-        (max, [record.ended or 0.0 for record in found]),
-    ))  # fmt: skip
+    begun = min(record.started or 0.0 for record in found)
+    ended = max(record.ended or 0.0 for record in found)
     return {
         "cpu_seconds": cpu,
         "wall_seconds": ended - begun,
@@ -83,24 +80,6 @@ def measured(name: str, heats: int, *, filled: bool) -> dict[str, float]:
         "members": mean(row["shared"] for record in found for row in record.history),
         "best": max(record.metrics["val/accuracy"] for record in found),
     }
-
-
-def _alone(name: str, heats: int, *, filled: bool) -> dict[str, float]:
-    """The same in a process of its own."""
-    call = f"measured({name!r}, {heats}, filled={filled})"
-    code = f"import json; from benchmarks.places import measured; print('\\n' + json.dumps({call}))"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment() | {"RAY_AUTH_MODE": "disabled"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise SystemExit(f"{call} ended with status {done.returncode}:\n{done.stderr[-3000:]}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -119,12 +98,14 @@ def main(arguments: Sequence[str]) -> int:
     rounds = options.rounds or (1 if options.quick else ROUNDS)
     heats = options.heats or (QUICK_HEATS if options.quick else HEATS)
     loads = [os.getloadavg()[0]]
+    settings = environment() | {"RAY_AUTH_MODE": "disabled"}
     searches = {}
     for name in options.only:
         turns = []
         for number in range(rounds):
             say(f"{name}: round {number + 1} of {rounds} …")
-            turns.append([_alone(name, heats, filled=filled) for filled in (False, True)])
+            calls = [f"measured({name!r}, {heats}, filled={filled})" for filled in (False, True)]
+            turns.append([apart("benchmarks.places", call, settings) for call in calls])
         searches[name] = _described(SEARCHES[name], turns)
     loads.append(os.getloadavg()[0])
     result = {
@@ -143,15 +124,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def _described(says: str, turns: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, Any]:
     """The turns of one search: shrinking and full."""
-    sides = {
-        side: {key: Spread.of(turn[place][key] for turn in turns).to_json() for key in turns[0][place]}
-        for place, side in enumerate(("shrinking", "full"))
-    }
     ratios = {
         key: Spread.of(full[key] / shrinking[key] for shrinking, full in turns).to_json()
         for key in ("cpu_seconds", "wall_seconds", "cpu_milliseconds_an_epoch")
     }
-    return {"says": says, "ratios": ratios, **sides}
+    return {"says": says, "ratios": ratios, **sides(turns, ("shrinking", "full"))}
 
 
 def _show(result: Mapping[str, Any]) -> None:

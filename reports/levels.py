@@ -58,8 +58,7 @@ def level_table(verdict: Verdict, labels: Labels) -> LevelTable:
         _row(level, metric, labels, scale, first=level.rank_group != rank, without="no interval" if known else "")
         for level, rank in zip(verdict.levels, before, strict=False)
     ]
-    ticks = [units.target(tick, metric) for tick in scale.ticks] if scale else []
-    head = header(scale, [*(text.removesuffix(" %") for text in ticks[:-1]), *ticks[-1:]]) if scale else ""
+    head = header(scale, [units.target(tick, metric) for tick in scale.ticks]) if scale else ""
     return LevelTable(head=Markup(head), rows=rows, intervals=known)
 
 

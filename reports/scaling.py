@@ -85,11 +85,7 @@ def section(question: Question, verdict: Verdict, labels: Labels) -> ScalingSect
         [point.efficiency_interval for point in points if point.efficiency_interval is not None],
         mark=1.0,
     )
-    head = (
-        header(scale, [f"{share(tick)}{' %' * (tick == scale.ticks[-1])}" for tick in scale.ticks])
-        if scale is not None
-        else ""
-    )
+    head = header(scale, [f"{share(tick)} %" for tick in scale.ticks]) if scale is not None else ""
     signs = {label: sign for label, (_, sign) in shapes(groups).items()}
     return ScalingSection(
         legend=[] if labelled(list(signs)) else [(sign, label) for label, sign in signs.items()],

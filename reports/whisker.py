@@ -88,10 +88,12 @@ def whisker(scale: Axis, middle: float, interval: Interval | None) -> str:
 
 
 def header(scale: Axis, texts: Sequence[str]) -> str:
-    """The axis for the head of the column: a label for each of its ticks, or for every second where there is no room for all;
-    ``texts`` are made from ``ticks``.
+    """The axis for the head of the column: a label for each of its ticks, or for every second where there is no room for all.
+
+    ``texts`` are made from ``ticks``; of several in percent the last one alone says so.
     """
     parts = []
+    texts = [*(text.removesuffix(" %") for text in texts[:-1]), *texts[-1:]]
     crowded = len(texts) > 2 and len("  ".join(texts)) > ROOM
     shown = list(zip(scale.ticks, texts, strict=True))[:: 2 if crowded else 1]
     for place, (tick, text) in enumerate(shown):

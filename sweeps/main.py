@@ -47,7 +47,7 @@ def main(sweep: Sweep, argv: Sequence[str] | None = None) -> None:
     try:
         _heed_sigterm()
         gc.disable()  # a start makes half a million objects that stay, and would look through them again and again
-        sweep.check_kinds()
+        sweep.check_kinds()  # the options ask the task for its name
         status = _answer(options.question(sweep), options)
     except (QuestionError, ConflictError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -36,12 +36,13 @@ def choices(sweep: Sweep, pools: Pools) -> dict[str, Choice]:
     """What was chosen, by structure; tried here, once on a machine, in a few seconds, up to the size that there are trials for, and
     room for their data.
 
-    Nothing is tried where trials take a GPU, which this process may not have, nor where a try fails: what is wrong with a trial is
-    told by the trial.
+    Nothing is tried where trials take a GPU, or may take one, which this process may not have, nor where a try fails: what is wrong
+    with a trial is told by the trial.
     """
     import torch
 
-    if sweep.resources.gpus != 0 and torch.cuda.is_available():
+    gpus = sweep.resources.gpus
+    if gpus or (gpus is None and torch.cuda.is_available()):
         return {}
     return _tried(sweep, pools, torch.device("cpu"))
 

@@ -59,16 +59,11 @@ class Packer:
             return []
         waiting, given = self._waiting.pop(alike, []), places
         if self._freely:
-            ready, self._ready = self._ready, deque()
-            for shape, pack in ready:
-                if shape == alike:
-                    waiting = [*pack, *waiting]
-                else:
-                    self._ready.append((shape, pack))
+            waiting = [*(job for shape, pack in self._ready if shape == alike for job in pack), *waiting]
+            self._ready = deque(entry for entry in self._ready if entry[0] != alike)
         wanted = places * self._lanes if self._freely else places
-        for _ in range(
-            2 * wanted * self._levels
-        ):  # twice what it takes where all levels have jobs, which are dealt in turns
+        # Levels are dealt in turns: it takes so many jobs at least, and twice as many are not waited for.
+        for _ in range(2 * wanted * self._levels):
             if len(waiting) >= wanted or (self._ready and not self._freely):
                 break
             job = self._race.draw()

@@ -186,12 +186,9 @@ class Programme:
         """
         if not record.history:
             return record
-        goal = f"val/{self._sweep.task.goal.metric}"
-        sign = 1.0 if self._sweep.task.goal.mode == "max" else -1.0
-        known = [row for row in record.history if row.get(goal) is not None and math.isfinite(row[goal])]
-        last = record.history[-1]
-        names = ("epoch", goal, "seconds", "wall_seconds")
-        rows = [*([max(known, key=lambda row: sign * row[goal])] if known else []), last]
+        epochs = (record.best_epoch, record.history[-1]["epoch"])
+        names = ("epoch", f"val/{self._sweep.task.goal.metric}", "seconds", "wall_seconds")
+        rows = [row for row in record.history if row["epoch"] in epochs]
         history = [{name: row[name] for name in names if name in row} for row in rows]
         if any("shared" in row for row in record.history):
             history[-1]["shared"] = mean(row.get("shared", 1) for row in record.history)

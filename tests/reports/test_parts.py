@@ -330,7 +330,12 @@ def test_colours_stand_out_from_their_page() -> None:
 
 def test_labels_over_a_column_have_room_between_them() -> None:
     scale = Axis(low=0.0, high=5.0, ticks=(1.0, 2.0, 3.0, 4.0))
-    assert re.findall(r">([^<>]+)</text>", header(scale, ["94", "95", "96", "97 %"])) == ["94", "95", "96", "97 %"]
+    assert re.findall(r">([^<>]+)</text>", header(scale, ["94 %", "95 %", "96 %", "97 %"])) == [
+        "94",
+        "95",
+        "96",
+        "97 %",
+    ]
     crowded = header(scale, ["0.0125", "0.0150", "0.0175", "0.0200"])
     assert re.findall(r">([^<>]+)</text>", crowded) == ["0.0125", "0.0175"]
     assert "inner" not in crowded

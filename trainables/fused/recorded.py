@@ -25,7 +25,7 @@ def recorded(call: Callable[..., Any], arguments: Sequence[Tensor]) -> Callable[
         with torch.enable_grad():
             module = make_fx(call)(*[tensor.clone() for tensor in arguments])
         _simplify(module.graph)
-        if device.type == "cpu" and not torch.are_deterministic_algorithms_enabled():
+        if not torch.are_deterministic_algorithms_enabled():
             turned(module.graph)
         module.recompile()
         # On a GPU the interpreter would begin to compile.
