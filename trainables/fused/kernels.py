@@ -37,7 +37,6 @@ def turned(graph: fx.Graph) -> None:
         value = node.meta["val"]  # of the same shape as what it is given
         if (
             any(map(_written, (node, *node.args[:tensors])))
-            or value.device.type != "cpu"
             or value.ndim < 2
             or node.args[tensors] % value.ndim != value.ndim - 1
             or value.shape[-1] >= SHORT

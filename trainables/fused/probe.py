@@ -109,9 +109,9 @@ def chosen(
 
 
 def best(gains: Mapping[int, float]) -> int:
-    """The smallest size that gains about as much as any; 1 where none gains enough."""
-    most = max(gains.values(), default=0.0)
-    return min(size for size, gain in gains.items() if gain >= NEAR * most) if most >= GAIN else 1
+    """The smallest size that gains enough, and about as much as any; 1 where none gains enough."""
+    least = max(GAIN, NEAR * max(gains.values(), default=0.0))
+    return min((size for size, gain in gains.items() if gain >= least), default=1)
 
 
 def clock_of(device: torch.device) -> Clock:

@@ -117,7 +117,14 @@ def test_no_larger_ones_are_tried_than_may_gain(cache: Cache, packs: Sequence[fl
 
 @pytest.mark.parametrize(
     ("gains", "size"),
-    [({}, 1), ({4: 1.05}, 1), ({4: 1.2}, 4), ({4: 2.0, 16: 2.05}, 4), ({4: 2.0, 16: 3.0, 64: 2.9}, 16)],
+    [
+        ({}, 1),
+        ({4: 1.05}, 1),
+        ({4: 1.2}, 4),
+        ({4: 1.08, 16: 1.12}, 16),
+        ({4: 2.0, 16: 2.05}, 4),
+        ({4: 2.0, 16: 3.0, 64: 2.9}, 16),
+    ],
 )
 def test_a_smaller_pack_that_gains_as_much_is_better(gains: Mapping[int, float], size: int) -> None:
     assert best(gains) == size
