@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 
 class Feed:
-    """The training sets of several runs, those that are the same tensors held once."""
+    """The training sets of several runs, those that are the same tensors held once.
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    ``once`` says that a batch which all members have may be one piece of memory, since nothing is written into it.
+    """
+
+    def __init__(self, runs: Sequence[Run], *, once: bool) -> None:
+        self._once = once
         sets = [run.splits.train for run in runs]
         distinct: dict[Hashable, Tensors] = {}
         for tensors in sets:
@@ -37,23 +41,31 @@ class Feed:
     def batches(self, runs: Sequence[Run], size: int) -> Iterator[Tensors]:
         """An epoch of every run in batches of ``size`` of each, [K, B, ...]; the last holds what is left over.
 
-        The same samples in the same order as each run alone would have.
+        The same samples in the same order as each run alone would have. Heats of a search have one order in common.
         """
         orders = torch.stack([_whole(run) + start for run, start in zip(runs, self._starts, strict=True)])
         members, samples = orders.shape
-        steps = max(1, BLOCK // (size * members))
+        if self._once and bool((orders == orders[0]).all()):
+            orders = orders[:1]
+        steps = max(1, BLOCK // (size * len(orders)))
         full = samples // size
         for begin in range(0, full, steps):
             count = min(steps, full - begin)
-            chosen = orders[:, begin * size : (begin + count) * size].reshape(members, count, size).transpose(0, 1)
-            yield from zip(*self._gathered(chosen), strict=True)
+            chosen = orders[:, begin * size : (begin + count) * size].reshape(-1, count, size).transpose(0, 1)
+            for batch in zip(*self._gathered(chosen), strict=True):
+                yield _expanded(batch, members)
         if samples % size:
-            yield self._gathered(orders[:, full * size :])
+            yield _expanded(self._gathered(orders[:, full * size :]), members)
 
     def _gathered(self, chosen: Tensor) -> Tensors:
         """The samples with these numbers, [...] -> [..., ...]."""
         rows = chosen.reshape(-1).to(self._tensors[0].device)
         return tuple(tensor.index_select(0, rows).view(*chosen.shape, *tensor.shape[1:]) for tensor in self._tensors)
+
+
+def _expanded(batch: Tensors, members: int) -> Tensors:
+    """A batch of all members, or of one of them that all have, [K or 1, B, ...] -> [K, B, ...]."""
+    return tuple(tensor.expand(members, *tensor.shape[1:]) for tensor in batch)
 
 
 def _whole(run: Run) -> Tensor:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from trainables.fused.recorder import copied
+
 _torch: Any = torch._C
 
 
@@ -25,7 +27,7 @@ def interpreted(module: fx.GraphModule, arguments: Sequence[Tensor]) -> Callable
     try:
         played: Callable[..., Any] = _torch._create_function_from_graph("recorded", _Translation().of(module))
         with torch.no_grad():
-            played(*[tensor.clone() for tensor in arguments])
+            played(*[copied(tensor) for tensor in arguments])
     except Exception:
         return None
     return played

@@ -61,7 +61,7 @@ class Pack:
         self._noisy = any(run.recipe.noise is not None for run in self.runs)
         self._own = settings([run.loss for run in self.runs], self._rows.flat)
         self._loss = common(first.loss)
-        self._feed, self._passes = Feed(self.runs), Passes(self.runs, program)
+        self._feed, self._passes = Feed(self.runs, once=program.reads_only), Passes(self.runs, program)
         self._rates: dict[str, Tensor] = {}
         self._even: dict[torch.Size, tuple[Tensor, Tensor]] = {}
 

@@ -14,7 +14,7 @@ from trainables.fused.layers import base_of, dropping
 from trainables.fused.marks import marks, marks_of
 from trainables.fused.recorded import recorded
 from trainables.fused.rows import Rows, shaped
-from trainables.fused.steady import steady
+from trainables.fused.steady import reads_only, steady
 from trainables.fused.varied import with_own
 from trainables.losses import summed
 
@@ -53,6 +53,7 @@ class Program:
         recorded_from: int = WORTH,
     ) -> None:
         self.steady, self._recorded_from = steady(module, loss), recorded_from
+        self.reads_only = self.steady and reads_only(module)
         self.base = base_of(module, linear=self.steady)
         self.dropping, self._places = dropping(self.base), places(self.base)
         self._marks = (marks(module), marks_of(loss))
@@ -190,7 +191,8 @@ class Program:
         self, kind: Hashable, call: Callable[..., T], arguments: Sequence[Tensor], least: int = WORTH
     ) -> Callable[..., T] | None:
         """A step of this kind and these shapes as it was recorded; None where there were fewer than ``least`` of them yet."""
-        key = (kind, tuple((tensor.shape, tensor.dtype) for tensor in arguments))
+        # Views that are recorded hold for tensors that lie as those did.
+        key = (kind, tuple((tensor.shape, tensor.stride(), tensor.dtype) for tensor in arguments))
         if key in self._played:
             return self._played[key]
         self._met[key] = self._met.get(key, 0) + 1

@@ -10,7 +10,7 @@ from torch import Tensor, fx
 
 from trainables.fused.interpreted import interpreted
 from trainables.fused.kernels import turned
-from trainables.fused.recorder import traced
+from trainables.fused.recorder import copied, traced
 
 
 def recorded(call: Callable[..., Any], arguments: Sequence[Tensor]) -> Callable[..., Any]:
@@ -23,7 +23,7 @@ def recorded(call: Callable[..., Any], arguments: Sequence[Tensor]) -> Callable[
     device = arguments[0].device
     with torch.random.fork_rng(devices=[device.index or 0] if device.type == "cuda" else []):
         with torch.enable_grad():
-            module = traced(call, [tensor.clone() for tensor in arguments])
+            module = traced(call, [copied(tensor) for tensor in arguments])
         _simplify(module.graph)
         if device.type == "cpu" and not torch.are_deterministic_algorithms_enabled():
             turned(module.graph)

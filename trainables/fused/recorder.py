@@ -29,6 +29,12 @@ def traced(call: Callable[..., Any], arguments: Sequence[Tensor]) -> fx.GraphMod
     return fx.GraphModule(recorder.elsewhere, recorder.graph)
 
 
+def copied(tensor: Tensor) -> Tensor:
+    """A tensor of its own memory with the same values; along the dimensions where it is expanded it stays so."""
+    once = tensor[tuple(slice(None) if stride else slice(1) for stride in tensor.stride())]
+    return once.clone().expand_as(tensor)
+
+
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """A graph that grows by each operation dispatched while it is on."""
 

@@ -26,6 +26,11 @@ def steady(module: nn.Module, loss: Loss) -> bool:
     return all(_steady(part) for part in module.modules()) and all(_own(part) for part in parts(loss))
 
 
+def reads_only(module: nn.Module) -> bool:
+    """Whether a steady module writes nothing into what it is given: of torch's layers those do that are asked to."""
+    return not any(getattr(part, "inplace", False) for part in module.modules())
+
+
 def parts(loss: object) -> list[object]:
     """The loss and the losses inside it."""
     inner = [getattr(loss, field.name) for field in fields(loss)] if is_dataclass(loss) else []

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.trainables.fused.alike import RECORDED, assert_pack_alike, program_of, started
+from tests.trainables.fused.alike import COMPUTED, RECORDED, assert_pack_alike, program_of, started
 from trainables import (
     EMA,
     FP64,
@@ -193,6 +193,16 @@ def test_a_step_that_is_played_back_is_a_step(name: str) -> None:
     own = [replace(base, seed=seed, optimizer=AdamW(lr=0.01 * (seed + 1))) for seed in range(2)]
     assert program_of(started(task, base)).steady
     assert_pack_alike(task, own, epochs=1, recorded_from=RECORDED)
+
+
+@pytest.mark.parametrize("recorded_from", [RECORDED, COMPUTED], ids=["recorded", "computed"])
+@pytest.mark.parametrize("name", MODELS)
+def test_members_with_one_order_are_what_they_are_alone(name: str, recorded_from: int) -> None:
+    """They are given one batch in common, of the same tensors."""
+    at_hand = waves(0)
+    base = Recipe(model=MODELS[name], batch_size=6, precision=FP64())
+    own = [replace(base, optimizer=AdamW(lr=rate)) for rate in (0.01, 0.02)]
+    assert_pack_alike(replace(task, data=lambda _: at_hand), own, epochs=2, recorded_from=recorded_from)
 
 
 def test_statistics_are_not_recorded() -> None:

@@ -11,13 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.fused.alike import (
+    COMPUTED,
+    RECORDED,
     assert_pack_alike,
+    program_of,
+    started,
 )
 from tests.trainables.fused.test_settings import Built
 from tests.trainables.loss_cases import CASES, Case
 from tests.trainables.small import recipe, task
 from trainables import (
     EMA,
+    SGD,
     SWA,
     Maximise,
     MeanSquaredError,
@@ -25,6 +30,7 @@ from trainables import (
     Splits,
     accuracy,
 )
+from trainables.fused.feed import Feed
 from trainables.task import Task
 
 
@@ -113,6 +119,27 @@ def test_every_loss(case: Case) -> None:
     assert_pack_alike(given, [recipe(model=model, batch_size=4, seed=k, epochs=2) for k in range(2)])
 
 
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_loss_of_a_batch_in_common(case: Case) -> None:
+    """Members with one order, whose steps are played back."""
+    tensors = (case.output.flatten(1), case.target)
+    few = tuple(tensor[:3] for tensor in tensors)
+    given = Task(
+        name="case",
+        data=lambda _: Splits(train=tensors, val=few, test=few),
+        goal=Minimise("loss"),
+        loss=case.loss,
+    )
+    shape = tuple(case.output.shape[1:])
+
+    def built() -> nn.Module:
+        layer = nn.Linear(tensors[0].shape[1], math.prod(shape))
+        return nn.Sequential(layer, nn.Unflatten(1, shape) if shape else nn.Flatten(0))
+
+    own = [recipe(model=Built(built), batch_size=4, optimizer=SGD(lr=rate), epochs=2) for rate in (0.05, 0.1)]
+    assert_pack_alike(given, own, recorded_from=RECORDED)
+
+
 def uneven(seed: int) -> Splits:
     """A validation set that has more samples with some seeds than with others."""
     splits = task.data(0)
@@ -124,6 +151,29 @@ def test_validation_sets_of_other_sizes() -> None:
 
 
 DOUBLE = tuple(tensor.double() if tensor.is_floating_point() else tensor for tensor in task.data(0).train)
+
+
+def test_a_batch_that_all_have_is_held_once() -> None:
+    at_hand = replace(task.data(0), train=DOUBLE)
+    runs = [started(replace(task, data=lambda _: at_hand), recipe(optimizer=SGD(lr=rate))) for rate in (0.05, 0.1)]
+
+    def first(*, once: bool) -> tuple[Tensor, ...]:
+        return next(iter(Feed(runs, once=once).batches(runs, 4)))
+
+    apart, together = first(once=False), first(once=True)
+    assert [tensor.stride(0) for tensor in together] == [0, 0]
+    torch.testing.assert_close(together, apart, rtol=0.0, atol=0.0)
+    runs[1].begin_epoch()  # one that has joined earlier or later has another order
+    assert all(tensor.stride(0) > 0 for tensor in first(once=True))
+
+
+@pytest.mark.parametrize("recorded_from", [RECORDED, COMPUTED], ids=["recorded", "computed"])
+def test_a_batch_that_is_written_into_is_each_member_s_own(recorded_from: int) -> None:
+    built = Built(lambda: nn.Sequential(nn.LeakyReLU(0.5, inplace=True), nn.Linear(2, 3)))
+    own = [recipe(model=built, optimizer=SGD(lr=rate), epochs=2) for rate in (0.05, 0.1)]
+    at_hand = replace(task.data(0), train=DOUBLE)
+    assert program_of(started(task, own[0])).steady
+    assert_pack_alike(replace(task, data=lambda _: at_hand), own, recorded_from=recorded_from)
 
 
 def strided(seed: int) -> Splits:
