@@ -26,9 +26,6 @@ SHARE = 0.4
 WORTH = 1.3
 """How many times the work must go into that of packs. Members of a pack have no seconds of their own, which is a price too."""
 
-Tried = Callable[[], Mapping[str, "Choice"]]
-"""Tries packs of each structure, which takes seconds."""
-
 
 def laned(sweep: Sweep, *, at_once: int, say: Callable[[str], None]) -> Sweep:
     """The sweep in lane ``fused`` where it leaves the lane open and a try shows that packs are worth it; else as it is.
@@ -41,20 +38,24 @@ def laned(sweep: Sweep, *, at_once: int, say: Callable[[str], None]) -> Sweep:
     if sweep.lane == "auto" and (sweep.most_workers > 1 or not _without_gpu(sweep)):
         return sweep
     pools = Pools.of(sweep, at_once=at_once)
-
-    def tried() -> Mapping[str, Choice]:
-        say("Trying packs of trials …")
-        return choices(sweep, pools)
-
-    if sweep.lane == "fused":
-        tried()
+    if sweep.lane == "auto" and not hopeful(pools):
         return sweep
-    gain = worth(pools, tried)
-    if gain is None:
+    say("Trying packs of trials …")
+    found = choices(sweep, pools)
+    gain = worth(pools, found)
+    share = f"all trials take about {100 / gain:.0f} % of the time that they take one by one"
+    if sweep.lane == "fused":
+        if found:
+            largest = max(choice.size for choice in found.values())
+            say(
+                f"  in packs of up to {largest}, {share}"
+                if largest > 1
+                else "  no pack gains a tenth: each is trained alone"
+            )
         return sweep
     taken = gain >= WORTH
     what = "so they are, as with --lane fused" if taken else "which is not worth it: each is trained alone"
-    say(f"  trained together, all trials take about {1 / gain:.0%} of the time that they take one by one; {what}")
+    say(f"  trained together, {share}; {what}")
     return replace(sweep, lane="fused") if taken else sweep
 
 
@@ -62,12 +63,14 @@ def _without_gpu(sweep: Sweep) -> bool:
     return sweep.resources.gpus == 0 or ("RAY_ADDRESS" not in os.environ and not solo.alone().holds.get("GPU"))
 
 
-def worth(pools: Pools, tried: Tried) -> float | None:
-    """How many times all steps go into what they cost in packs; None where nothing is tried, since too few could gain."""
-    hoped = sum(pool.steps for pool in pools.shared.values() if pool.members >= FEW)
-    if hoped < SHARE * pools.steps:
-        return None
-    choices, packed = tried(), pools.alone
+def hopeful(pools: Pools) -> bool:
+    """Whether enough of the work could go into packs that it is worth a try."""
+    return sum(pool.steps for pool in pools.shared.values() if pool.members >= FEW) >= SHARE * pools.steps
+
+
+def worth(pools: Pools, choices: Mapping[str, Choice]) -> float:
+    """How many times all steps go into what they cost in packs as ``choices`` has them by structure."""
+    packed = pools.alone
     for shape, pool in pools.shared.items():
         choice = choices.get(shape[1]) if pool.members >= FEW or shape[0] is Stage.FINAL else None
         packed += pool.steps / (gained(choice, pool.members) if choice is not None else 1.0)

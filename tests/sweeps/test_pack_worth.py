@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -52,8 +53,8 @@ def planted(sweep: Sweep, size: int = 64, gains: Mapping[int, float] = GAINS) ->
     return {shape: Choice(size=size, gains=gains) for shape in shapes}
 
 
-def worth_of(sweep: Sweep, *, at_once: int = 1, size: int = 64, gains: Mapping[int, float] = GAINS) -> float | None:
-    return worth(Pools.of(sweep, at_once=at_once), lambda: planted(sweep, size, gains))
+def worth_of(sweep: Sweep, *, at_once: int = 1, size: int = 64, gains: Mapping[int, float] = GAINS) -> float:
+    return worth(Pools.of(sweep, at_once=at_once), planted(sweep, size, gains))
 
 
 def test_pools_hold_every_step_once() -> None:
@@ -98,7 +99,7 @@ def test_the_worth_is_that_of_what_goes_into_packs() -> None:
 
 def test_what_was_not_chosen_gains_nothing() -> None:
     assert worth_of(many(), size=1) == pytest.approx(1.0)
-    assert worth(Pools.of(many(), at_once=1), dict) == pytest.approx(1.0)
+    assert worth(Pools.of(many(), at_once=1), {}) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(("members", "gain"), [(1, 1.0), (3, 1.0), (4, 2.0), (8, 3.0), (16, 4.0), (32, 4.0), (64, 4.0)])
@@ -172,7 +173,8 @@ def test_a_real_try_puts_many_small_trials_into_packs_and_leaves_alone_what_name
         assert laned(other, at_once=2, say=said.append) is other
     assert len(said) == 2
     assert laned(taken, at_once=2, say=said.append) is taken
-    assert said[2:] == ["Trying packs of trials …"]
+    assert said[2] == "Trying packs of trials …"
+    assert re.fullmatch(r"  in packs of up to (16|32), all trials take about \d+ % of the time .*", said[3])
 
 
 BESIDE_A_GPU = """
@@ -207,3 +209,10 @@ def test_a_try_that_shows_no_gain_leaves_trials_alone(monkeypatch: pytest.Monkey
     monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda sweep, _: planted(sweep, gains={4: 1.1, 64: 1.2}))
     assert laned(sweep, at_once=2, say=said.append) is sweep
     assert "each is trained alone" in said[1]
+    named = replace(sweep, lane="fused")
+    monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda sweep, _: planted(sweep, size=1))
+    assert laned(named, at_once=2, say=said.append) is named
+    assert "each is trained alone" in said[3]
+    monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda *_: {})  # it is tried where trials are run
+    laned(named, at_once=2, say=said.append)
+    assert len(said) == 5
