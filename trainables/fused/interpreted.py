@@ -80,9 +80,10 @@ class _Translation:
             for place, one in enumerate(schema.arguments)
         ]
         made = self._made(schema.name, given, len(schema.returns))
+        for one, value in zip(schema.returns, made.outputs(), strict=True):
+            value.setType(one.type)
         if [str(one.type) for one in schema.returns] != ["List[Tensor]"]:
             return made.output() if len(schema.returns) == 1 else list(made.outputs())
-        made.output().setType(schema.returns[0].type)
         # How many there are is known from the graph; the interpreter is to be told.
         return list(self._made("prim::ListUnpack", [made.output()], len(node.meta["val"])).outputs())
 

@@ -12,7 +12,7 @@ from torch.func import functional_call, vmap
 from trainables.describe import join
 from trainables.fused.layers import base_of, dropping
 from trainables.fused.marks import marks, marks_of
-from trainables.fused.recorded import recorded
+from trainables.fused.recorded import Recording
 from trainables.fused.rows import Rows, shaped
 from trainables.fused.steady import reads_only, steady
 from trainables.fused.varied import with_own
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from trainables.precision import Precision
     from trainables.task import Tensors
 
-WORTH = 50
-"""Steps of one shape from which they are recorded: a perceptron's recording takes as long as 70 to 130 steps of playing it save."""
+WORTH = 10
+"""Steps of one shape from which they are recorded: recording takes as long as playing saves in 10 to 20 of them, in 40 to 60 of a
+recurrent network's."""
 
-LOOKS = 20
-"""The same for passes over validation and test sets, of which less is saved."""
+LOOKS = 5
+"""The same for passes over validation and test sets."""
 
 Call = Callable[..., tuple[Tensor, Tensor]]
 
@@ -39,8 +40,8 @@ class Program:
     """Computes what one step of all members needs, and their outputs.
 
     Modules and losses run under vmap, unchanged. Where all of their code is torch's or this package's, which does the same at every
-    call, the operations of a step are recorded once for each shape and played back: without Python's and autograd's part a step of
-    a small network takes about half of the time. A recording is kept for as long as the program is.
+    call, the operations of a step are recorded once, for packs of any size, and played back: without Python's and autograd's part a
+    step of a small network takes about half of the time. A recording is kept for as long as the program is.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Program:
         self._still: tuple[str, ...] = ()
         self._training: bool | None = None
         self._calls: dict[Any, Call] = {}
-        self._played: dict[Any, Callable[..., Any]] = {}
+        self._recordings: dict[Any, Recording] = {}
         self._met: dict[Any, int] = {}
 
     def fits(self, module: nn.Module, loss: Loss) -> bool:
@@ -93,7 +94,7 @@ class Program:
         call = self._calls.get(names)
         if call is None:
             call = self._calls[names] = self._call(rows.slots, *names)
-        played = self._recorded((names, self._still), call, arguments) if self.steady else None
+        played = self._recorded((names, self._still), call, arguments, len(arguments)) if self.steady else None
         with torch.no_grad() if played is not None else torch.enable_grad():
             return (played or call)(*arguments)
 
@@ -124,16 +125,17 @@ class Program:
 
         self._mode(training=False)
         dims = (0, 0, 0, *[None if shared else 0 for _ in inputs])
-        every, slots, names = vmap(one, in_dims=dims), rows.slots, (tuple(held), tuple(own))
+        every, slots, names, settings_of = vmap(one, in_dims=dims), rows.slots, tuple(held), tuple(own)
 
         def call(flat: Tensor, *rest: Tensor) -> Tensor:
-            kept, settings = dict(zip(held, rest, strict=False)), dict(zip(own, rest[len(held) :], strict=False))
-            found: Tensor = every(shaped(flat, slots), kept, settings, *rest[len(held) + len(own) :])
+            kept, its = dict(zip(names, rest, strict=False)), dict(zip(settings_of, rest[len(names) :], strict=False))
+            found: Tensor = every(shaped(flat, slots), kept, its, *rest[len(names) + len(settings_of) :])
             return found
 
         arguments = (rows.flat, *held.values(), *own.values(), *inputs)
-        known = (kind, shared, *names) if self.steady and kind is not None else None
-        played = self._recorded(known, call, arguments, LOOKS) if known is not None else None
+        known, stacked = (kind, shared, names, settings_of), len(arguments) - (len(inputs) if shared else 0)
+        recordable = self.steady and kind is not None
+        played = self._recorded(known, call, arguments, stacked, LOOKS) if recordable else None
         with torch.no_grad():
             return (played or call)(*arguments)
 
@@ -188,18 +190,26 @@ class Program:
         return call
 
     def _recorded(
-        self, kind: Hashable, call: Callable[..., T], arguments: Sequence[Tensor], least: int = WORTH
+        self, kind: Hashable, call: Callable[..., T], arguments: Sequence[Tensor], stacked: int, least: int = WORTH
     ) -> Callable[..., T] | None:
-        """A step of this kind and these shapes as it was recorded; None where there were fewer than ``least`` of them yet."""
+        """A step of this kind and these shapes as it was recorded; None where there were fewer than ``least`` of them yet.
+
+        The first ``stacked`` arguments are [K, ...], for any number of members K.
+        """
         # Views that are recorded hold for tensors that lie as those did.
-        key = (kind, tuple((tensor.shape, tensor.stride(), tensor.dtype) for tensor in arguments))
-        if key in self._played:
-            return self._played[key]
+        lines = [(tensor.shape[1:], tensor.stride(), tensor.dtype) for tensor in arguments[:stacked]]
+        shared = [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in arguments[stacked:]]
+        members = len(arguments[0])
+        key = (kind, members > 1, tuple(lines), tuple(shared))
+        for known in (key, (key, members)):
+            if known in self._recordings and (player := self._recordings[known].player(arguments)) is not None:
+                return player
         self._met[key] = self._met.get(key, 0) + 1
         if self._met[key] < min(least, self._recorded_from):
             return None
-        self._played[key] = recorded(call, arguments)
-        return self._played[key]
+        found = (key, members) if key in self._recordings else key
+        self._recordings[found] = Recording(call, arguments, stacked)
+        return self._recordings[found].player(arguments)
 
 
 def places(module: nn.Module) -> dict[str, str]:

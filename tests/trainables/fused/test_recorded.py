@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -12,11 +13,17 @@ from torch.testing import assert_close
 
 from trainables.fused.interpreted import LONGEST
 from trainables.fused.kernels import SHORT, turned
-from trainables.fused.recorded import recorded
+from trainables.fused.recorded import Recording
 from trainables.fused.recorder import traced
 
 MEMBERS, BATCH = 3, 8
 NORM = nn.LayerNorm(6).double()
+
+
+def recorded(call: Callable[..., Any], arguments: Sequence[Tensor]) -> Callable[..., Any]:
+    played = Recording(call, arguments, len(arguments)).player(arguments)
+    assert played is not None
+    return played
 
 
 def step(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
