@@ -30,18 +30,21 @@ def generalised(module: fx.GraphModule, size: int, other: fx.GraphModule, its: i
     where anything else differs.
     """
     nodes, others = [*module.graph.nodes], [*other.graph.nodes]
-    if [(node.op, node.target) for node in nodes] != [(node.op, node.target) for node in others]:
+    mine, its_own = ([(node.op, node.target, sorted(node.kwargs)) for node in part] for part in (nodes, others))
+    if mine != its_own:
         raise ParticularError
     known = dict(zip(others, nodes, strict=True))
     found = {}
     for node, twin in zip(nodes, others, strict=True):
         if node.op == "get_attr" and not torch.equal(getattr(module, node.target), getattr(other, twin.target)):
             raise ParticularError
-        mine, its_own = ((*one.args, *(value for _, value in sorted(one.kwargs.items()))) for one in (node, twin))
-        if node.kwargs.keys() != twin.kwargs.keys():
-            raise ParticularError
-        found[node] = _merged(mine, its_own, size, its, known)
+        found[node] = _merged(_given(node), _given(twin), size, its, known)
     _reckoned(module.graph, found)
+
+
+def _given(node: fx.Node) -> list[Any]:
+    """All that an operation is given, what has a name in the order of the names."""
+    return [*node.args, *(node.kwargs[name] for name in sorted(node.kwargs))]
 
 
 def _merged(one: Any, other: Any, size: int, its: int, known: Mapping[fx.Node, fx.Node]) -> Any:
@@ -75,7 +78,6 @@ def _reckoned(graph: fx.Graph, found: Mapping[fx.Node, Any]) -> None:
         products[1] = graph.call_function(torch.ops.aten.size.int, (first, 0))
     with graph.inserting_after(products[1]):
         for node, values in found.items():
-            names = sorted(node.kwargs)
             values = tree_map(reckoned, values)
+            node.kwargs = dict(zip(sorted(node.kwargs), values[len(node.args) :], strict=True))
             node.args = tuple(values[: len(node.args)])
-            node.kwargs = dict(zip(names, values[len(node.args) :], strict=True))

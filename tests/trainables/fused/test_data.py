@@ -104,40 +104,32 @@ class Shaped(nn.Module):
         return out
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_every_loss(case: Case) -> None:
-    """Of outputs that are learned, with a last batch that is smaller."""
+def of(case: Case) -> Task:
+    """Outputs to be learned, a number for each, with a last batch that is smaller."""
     tensors = (case.output.flatten(1), case.target)
     few = tuple(tensor[:3] for tensor in tensors)
-    given = Task(
-        name="case",
-        data=lambda _: Splits(train=tensors, val=few, test=few),
-        goal=Minimise("loss"),
-        loss=case.loss,
+    return Task(
+        name="case", data=lambda _: Splits(train=tensors, val=few, test=few), goal=Minimise("loss"), loss=case.loss
     )
-    model = Built(lambda: Shaped(tensors[0].shape[1], tuple(case.output.shape[1:])))
-    assert_pack_alike(given, [recipe(model=model, batch_size=4, seed=k, epochs=2) for k in range(2)])
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_loss(case: Case) -> None:
+    model = Built(lambda: Shaped(case.output.flatten(1).shape[1], tuple(case.output.shape[1:])))
+    assert_pack_alike(of(case), [recipe(model=model, batch_size=4, seed=k, epochs=2) for k in range(2)])
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_loss_of_a_batch_in_common(case: Case) -> None:
     """Members with one order, whose steps are played back."""
-    tensors = (case.output.flatten(1), case.target)
-    few = tuple(tensor[:3] for tensor in tensors)
-    given = Task(
-        name="case",
-        data=lambda _: Splits(train=tensors, val=few, test=few),
-        goal=Minimise("loss"),
-        loss=case.loss,
-    )
     shape = tuple(case.output.shape[1:])
 
     def built() -> nn.Module:
-        layer = nn.Linear(tensors[0].shape[1], math.prod(shape))
+        layer = nn.Linear(case.output.flatten(1).shape[1], math.prod(shape))
         return nn.Sequential(layer, nn.Unflatten(1, shape) if shape else nn.Flatten(0))
 
     own = [recipe(model=Built(built), batch_size=4, optimizer=SGD(lr=rate), epochs=2) for rate in (0.05, 0.1)]
-    assert_pack_alike(given, own, recorded_from=RECORDED)
+    assert_pack_alike(of(case), own, recorded_from=RECORDED)
 
 
 def uneven(seed: int) -> Splits:
