@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+import resource
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,10 +21,10 @@ def interpreted(module: fx.GraphModule, arguments: Sequence[Tensor]) -> Callable
 
     What Python takes between two operations is a third of a small network's step. Torch would rather have it compiled, which takes
     a compiler of C++ and ten seconds or more. The graph is handed over operation by operation; as the source that
-    ``torch.jit.script`` reads it takes ten times as long. ``arguments`` have the shapes and types of all later ones; nothing is
-    written into them.
+    ``torch.jit.script`` reads it takes ten times as long. ``arguments`` are some that it may be called with; nothing is written
+    into them.
     """
-    if len(module.graph.nodes) > LONGEST:
+    if len(module.graph.nodes) > longest() or not _moving(module.graph):
         return None
     try:
         played: Callable[..., Any] = _torch._create_function_from_graph("recorded", _Translation().of(module))
@@ -33,8 +35,28 @@ def interpreted(module: fx.GraphModule, arguments: Sequence[Tensor]) -> Callable
     return played
 
 
-LONGEST = 4000
-"""Operations: of five times as many in a row torch's own passes, which call themselves from one to the next, overflow the stack."""
+MOST, STACK_OF_ONE, USUAL_STACK = 4000, 2048, 2 << 20
+"""Operations that are read in a second; bytes of the stack for each, of which torch's own passes, which call themselves from one to
+the next, take a third; and what a thread has where the system sets no limit."""
+
+
+def longest() -> int:
+    """Operations that this process's threads have the stack for: too many end the process, without an exception."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    asked_for = threading.stack_size()
+    threading.stack_size(asked_for)  # who asks sets it to none
+    stack = asked_for or (USUAL_STACK if limit == resource.RLIM_INFINITY else limit)
+    return min(MOST, stack // STACK_OF_ONE)
+
+
+def _moving(graph: fx.Graph) -> bool:
+    """Whether all that comes out goes by what is given: the interpreter would hand out the same tensor each time."""
+    moving: set[fx.Node] = set()
+    for node in graph.nodes:
+        if node.op == "placeholder" or not moving.isdisjoint(node.all_input_nodes):
+            moving.add(node)
+    *_, last = graph.nodes
+    return moving.issuperset(last.all_input_nodes)
 
 
 class _Translation:

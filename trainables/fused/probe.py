@@ -38,7 +38,7 @@ STEPS, TURNS = 20, 3
 """Steps of a turn at most, and turns of a pack and of a run alone, one after the other."""
 
 RECORDED_FROM = 2
-"""The step from which a pack plays back what it recorded: here it would not come to it by itself."""
+"""The step from which a pack plays back what it recorded: before the first turn, as in most of a long run."""
 
 SECONDS = 1.0
 """About as long as one size may take; where steps are long a turn has fewer of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +32,9 @@ recurrent network's."""
 LOOKS = 5
 """The same for passes over validation and test sets."""
 
+KEPT, PARTICULAR = 8, 5
+"""Recordings for packs of one size alone that are kept, and the parts of their keys, of which the last is the size."""
+
 Call = Callable[..., tuple[Tensor, Tensor]]
 
 T = TypeVar("T")
@@ -40,8 +44,9 @@ class Program:
     """Computes what one step of all members needs, and their outputs.
 
     Modules and losses run under vmap, unchanged. Where all of their code is torch's or this package's, which does the same at every
-    call, the operations of a step are recorded once, for packs of any size, and played back: without Python's and autograd's part a
-    step of a small network takes about half of the time. A recording is kept for as long as the program is.
+    call, the operations of a step are recorded once, for packs of any size where they all do the same, and played back: without
+    Python's and autograd's part a step of a small network takes about half of the time. A recording is kept for as long as the
+    program is.
     """
 
     def __init__(
@@ -62,7 +67,7 @@ class Program:
         self._still: tuple[str, ...] = ()
         self._training: bool | None = None
         self._calls: dict[Any, Call] = {}
-        self._recordings: dict[Any, Recording] = {}
+        self._recordings: dict[tuple[Hashable, ...], Recording | None] = {}
         self._met: dict[Any, int] = {}
 
     def fits(self, module: nn.Module, loss: Loss) -> bool:
@@ -196,20 +201,40 @@ class Program:
 
         The first ``stacked`` arguments are [K, ...], for any number of members K.
         """
-        # Views that are recorded hold for tensors that lie as those did.
+        # Views that are recorded hold for tensors that lie as those did, and those of a pack of one for such packs.
+        members = len(arguments[0])
         lines = [(tensor.shape[1:], tensor.stride(), tensor.dtype) for tensor in arguments[:stacked]]
         shared = [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in arguments[stacked:]]
-        members = len(arguments[0])
         key = (kind, members > 1, tuple(lines), tuple(shared))
-        for known in (key, (key, members)):
-            if known in self._recordings and (player := self._recordings[known].player(arguments)) is not None:
-                return player
-        self._met[key] = self._met.get(key, 0) + 1
-        if self._met[key] < min(least, self._recorded_from):
+        player = self._player(key, call, arguments, stacked, least)
+        if player is not None or self._recordings.get(key) is None:
+            return player
+        return self._player((*key, members), call, arguments, stacked, least)
+
+    def _player(
+        self, key: tuple[Hashable, ...], call: Callable[..., T], arguments: Sequence[Tensor], stacked: int, least: int
+    ) -> Callable[..., T] | None:
+        """What plays the recording under this key, which is made when it has been asked for often enough; None where none does."""
+        try:
+            if key not in self._recordings:
+                self._met[key] = self._met.get(key, 0) + 1
+                if self._met[key] < min(least, self._recorded_from):
+                    return None
+                self._recordings[key] = Recording(call, arguments, stacked)
+                self._forget(len(key))
+            recording = self._recordings[key]
+            return recording.player(arguments) if recording is not None else None
+        except Exception:
+            # What cannot be recorded is computed; if anything is wrong with it, it will say so there.
+            logging.getLogger(__name__).debug("a step is not recorded", exc_info=True)
+            self._recordings[key] = None
             return None
-        found = (key, members) if key in self._recordings else key
-        self._recordings[found] = Recording(call, arguments, stacked)
-        return self._recordings[found].player(arguments)
+
+    def _forget(self, length: int) -> None:
+        """Keep no more recordings that are for one size alone than are of use: a pack that shrinks does not come back to a size."""
+        alike = [key for key in self._recordings if len(key) == length]
+        if length == PARTICULAR and len(alike) > KEPT:
+            del self._recordings[alike[0]]
 
 
 def places(module: nn.Module) -> dict[str, str]:

@@ -11,50 +11,56 @@ from torch import Tensor, fx
 from trainables.fused.general import ParticularError, generalised
 from trainables.fused.interpreted import interpreted
 from trainables.fused.kernels import turned
-from trainables.fused.recorder import copied, traced
+from trainables.fused.recorder import copied, laid_as, traced
 
 
 class Recording:
-    """The operations that a function does on tensors of the shapes and types of ``arguments``, as they were recorded once.
+    """The operations that a function does on tensors that lie as ``arguments`` do, as they were recorded once.
 
     The first ``stacked`` arguments have a line for each member of a pack, [K, ...]; the others are what all of them share. When
-    a pack of another size comes, two or more, it is made one for any such size, if these do the same.
+    a pack of another size comes, it is made one for any from two members on, if small and large packs do the same.
 
     Autograd's part is recorded too, so it is to be played without. Neither arguments nor torch's generators are changed by
     recording. Values are the same but for rounding, or to the last bit where torch is asked for deterministic algorithms: when a
-    pack comes to play a recording depends on what was trained before it.
+    pack comes to play a recording depends on what was trained before it. Raises ValueError where the next call might do
+    something else.
     """
 
     def __init__(self, call: Callable[..., Any], arguments: Sequence[Tensor], stacked: int) -> None:
-        self._call, self._stacked, self._size = call, stacked, len(arguments[0])
-        self._module = _recorded(call, [copied(tensor) for tensor in arguments])
-        self._own = _player(self._module, arguments)
+        self._size = len(arguments[0])
+        module = _recorded(call, [copied(tensor) for tensor in arguments])
+        self._own = _player(module, arguments)
         self._general: Callable[..., Any] | None = None
-        self._particular = self._size == 1
+        self._source = (call, module, stacked) if self._size > 1 else None
 
     def player(self, arguments: Sequence[Tensor]) -> Callable[..., Any] | None:
-        """What plays it for such arguments; None where packs of other sizes do something else."""
+        """What plays it for such arguments; None where packs of their size do something else."""
         members = len(arguments[0])
         if members == self._size:
             return self._own
-        if self._general is None and members > 1 and not self._particular:
-            self._general = self._generalised(arguments)
-            self._particular = self._general is None
+        if members > 1 and self._source is not None:
+            self._general = self._generalised(*self._source, arguments)
+            self._source = None  # it is not needed again
         return self._general if members > 1 else None
 
-    def _generalised(self, arguments: Sequence[Tensor]) -> Callable[..., Any] | None:
-        few = FEW if self._size != FEW else FEW + 1
-        lines = [_lines(tensor, few) for tensor in arguments[: self._stacked]]
-        shared = [copied(tensor) for tensor in arguments[self._stacked :]]
+    def _generalised(
+        self, call: Callable[..., Any], module: fx.GraphModule, stacked: int, arguments: Sequence[Tensor]
+    ) -> Callable[..., Any] | None:
+        shared = arguments[stacked:]
         try:
-            generalised(self._module, self._size, _recorded(self._call, [*lines, *shared]), few)
-        except ParticularError:
-            return None
-        return _player(self._module, arguments)
+            others = {
+                size: _recorded(call, [*(_lines(one, size) for one in arguments[:stacked]), *map(copied, shared)])
+                for size in (FEW, FAR)
+                if size != self._size and (size == FEW or size > self._size)
+            }
+            generalised(module, self._size, others)
+        except Exception:
+            return None  # of another size, or one that there is no room for; its own is as good as ever
+        return _player(module, arguments)
 
 
-FEW = 2
-"""Members of the second pack that is recorded: what depends on the size in another way than in proportion shows itself there."""
+FEW, FAR = 2, 17
+"""Members of the packs that one is compared with: what goes by the number in another way than in proportion shows itself there."""
 
 
 def _recorded(call: Callable[..., Any], arguments: Sequence[Tensor]) -> fx.GraphModule:
@@ -80,16 +86,17 @@ def _player(module: fx.GraphModule, arguments: Sequence[Tensor]) -> Callable[...
 
 
 def _lines(tensor: Tensor, members: int) -> Tensor:
-    """So many lines as a tensor's [K, ...], in memory of their own, one after the other and again from the first."""
-    if tensor.stride(0) == 0:
-        return copied(tensor[:1]).expand(members, *tensor.shape[1:])
-    return tensor[torch.arange(members, device=tensor.device) % len(tensor)]
+    """So many lines as a tensor's [K, ...], one after the other and again from the first, which lie as those do."""
+    first, *rest = tensor.stride()
+    if first and any(stride >= first for stride in rest):
+        raise ParticularError  # how they lie goes by the number of members
+    return laid_as(tensor[torch.arange(members, device=tensor.device) % len(tensor)], tensor.stride())
 
 
 def _simplify(graph: fx.Graph) -> None:
     """Without what only autograd needed, and views that change nothing."""
     for node in list(graph.nodes):
-        if node.op != "call_function" or node.target not in _VIEWS:
+        if node.op != "call_function" or node.target not in _VIEWS or any(map(_turns_in_place, node.users)):
             continue
         source = node.args[0]
         before, after = source.meta.get("val"), node.meta.get("val")
@@ -101,6 +108,11 @@ def _simplify(graph: fx.Graph) -> None:
         ):
             node.replace_all_uses_with(source)
     graph.eliminate_dead_code()
+
+
+def _turns_in_place(user: fx.Node) -> bool:
+    """Whether it changes the shape of the very tensor that it is given."""
+    return torch.Tag.inplace_view in getattr(user.target, "tags", ())
 
 
 _VIEWS = (

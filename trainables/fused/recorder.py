@@ -16,9 +16,10 @@ from torch.utils.weak import WeakTensorKeyDictionary
 def traced(call: Callable[..., Any], arguments: Sequence[Tensor]) -> fx.GraphModule:
     """What ``call`` does with ``arguments``, tensor by tensor: every operation below autograd, vmap and autocast, in order.
 
-    Each node that stands for a tensor has one of its shape, strides and type, without memory, as ``meta["val"]``. Tensors that
-    come from elsewhere are attributes of the module. Torch's ``make_fx`` gives the same in ten times as long. Raises ValueError
-    where the function asks for a number out of a tensor: it might take another way the next time.
+    Each node that stands for a tensor has one of its shape, strides and type, without memory, as ``meta["val"]``; numbers that
+    are made into a tensor are attributes of the module. Torch's ``make_fx`` gives the same in ten times as long. Raises ValueError
+    where the next call might do something else: where a number is asked of a tensor, or a shape goes by its values, and where a
+    tensor comes from elsewhere, unless it is made of numbers on the way.
     """
     recorder = _Recorder()
     for number, tensor in enumerate(arguments):
@@ -26,13 +27,19 @@ def traced(call: Callable[..., Any], arguments: Sequence[Tensor]) -> fx.GraphMod
     with recorder:
         found = call(*arguments)
     recorder.graph.output(recorder.nodes_of(found))
-    return fx.GraphModule(recorder.elsewhere, recorder.graph)
+    return fx.GraphModule(recorder.numbers, recorder.graph)
 
 
 def copied(tensor: Tensor) -> Tensor:
-    """A tensor of its own memory with the same values; along the dimensions where it is expanded it stays so."""
-    once = tensor[tuple(slice(None) if stride else slice(1) for stride in tensor.stride())]
-    return once.clone().expand_as(tensor)
+    """A tensor of its own memory with the same values, which lies there in the same way."""
+    return laid_as(tensor, tensor.stride())
+
+
+def laid_as(tensor: Tensor, strides: Sequence[int]) -> Tensor:
+    """The same values in memory of their own with these strides; along a dimension whose stride is 0, the first of them."""
+    once = tensor[tuple(slice(None) if stride else slice(1) for stride in strides)]
+    found = torch.empty_strided(once.shape, strides, dtype=tensor.dtype, device=tensor.device)
+    return found.copy_(once).expand_as(tensor)
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -41,7 +48,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
-        self.elsewhere: dict[str, Tensor] = {}
+        self.numbers: dict[str, Tensor] = {}
         # Not the tensors themselves: a step would hold all that it ever made.
         self._nodes = WeakTensorKeyDictionary()
 
@@ -58,28 +65,34 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not isinstance(value, Tensor):
             return value
         if value not in self._nodes:
-            name = f"held_{len(self.elsewhere)}"
-            self.elsewhere[name] = value.detach()
-            self.put(value, self.graph.get_attr(name))
+            raise ValueError(
+                "a tensor that the function is not given may be another one at the next call; hand it over"
+            )
         return self._nodes[value]
+
+    def _lifted(self, value: Tensor) -> Tensor:
+        """Numbers made into a tensor: the same at every call, whatever is written into it."""
+        name = f"numbers_{len(self.numbers)}"
+        self.numbers[name] = value
+        self.put(value, self.graph.get_attr(name))
+        return value
 
     def __torch_dispatch__(
         self,
-        func: Callable[..., Any],
+        func: torch._ops.OpOverload,
         types: Sequence[type],
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if func is torch.ops.aten.lift_fresh.default:
-            # Numbers that are made into a tensor are the same at every call, whatever is written into it.
-            func = torch.ops.aten.lift_fresh_copy.default
+            func, args = torch.ops.aten.lift_fresh_copy.default, (self._lifted(*args),)
         found = func(*args, **(kwargs or {}))
         if not (found is None or isinstance(found, (Tensor, tuple, list))):
             if any(isinstance(value, Tensor) for value in args):
-                raise ValueError(
-                    f"{func} asks for a number, which may be another one at the next call; leave it to tensors"
-                )
+                raise ValueError(f"{func} asks for a number, which may be another one at the next call")
             return found
+        if _as_many_as_there_are(func, args):
+            raise ValueError(f"{func} gives as many as there are, which may be others at the next call")
         node = self.graph.call_function(func, self.nodes_of(args), self.nodes_of(kwargs or {}))
         if isinstance(found, Tensor):
             self.put(found, node)
@@ -89,6 +102,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 if isinstance(one, Tensor):  # a gradient that is not asked for is None
                     self.put(one, self.graph.call_function(operator.getitem, (node, number)))
         return found
+
+
+def _as_many_as_there_are(func: torch._ops.OpOverload, args: Sequence[Any]) -> bool:
+    """Whether the shape of what comes out goes by values; where places are named by their numbers it does not."""
+    if func is torch.ops.aten.index.Tensor:
+        return any(places is not None and places.dtype in (torch.bool, torch.uint8) for places in args[1])
+    return torch.Tag.dynamic_output_shape in func.tags
 
 
 def _laid(value: Any) -> Any:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.testing import assert_close
 
-from trainables.fused.interpreted import LONGEST
+from trainables.fused.interpreted import MOST, longest
 from trainables.fused.kernels import SHORT, turned
 from trainables.fused.recorded import Recording
 from trainables.fused.recorder import traced
 
 MEMBERS, BATCH = 3, 8
-NORM = nn.LayerNorm(6).double()
 
 
 def recorded(call: Callable[..., Any], arguments: Sequence[Tensor]) -> Callable[..., Any]:
@@ -28,10 +29,12 @@ def recorded(call: Callable[..., Any], arguments: Sequence[Tensor]) -> Callable[
 
 def step(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
     """Loss and gradient of a layer with a norm: some operations of their gradients take lists of booleans."""
+    ones, zeros = [1.0] * 6, [0.0] * 6
 
     def call(flat: Tensor, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         weight = flat.detach().requires_grad_()
-        found = loss(functional.layer_norm(x, NORM.normalized_shape, NORM.weight, NORM.bias) @ weight, target)
+        gain, shift = torch.tensor(ones, dtype=x.dtype), torch.tensor(zeros, dtype=x.dtype)
+        found = loss(functional.layer_norm(x, (6,), gain, shift) @ weight, target)
         (gradient,) = torch.autograd.grad(found, weight)
         return found.detach(), gradient
 
@@ -99,17 +102,53 @@ def truth(x: Tensor) -> Tensor:
 
 
 def long(x: Tensor) -> Tensor:
-    for _ in range(LONGEST):
+    for _ in range(MOST):
         x = x + 1
     return x
 
 
-@pytest.mark.parametrize("call", [listed, truth, long])
+def unmoved(x: Tensor) -> Tensor:
+    """The interpreter would hand out one tensor each time, whatever was written into it."""
+    return torch.zeros(x.shape)
+
+
+@pytest.mark.parametrize("call", [listed, truth, long, unmoved])
 def test_what_the_interpreter_cannot_take_is_played_as_it_is(call: Callable[[Tensor], Tensor]) -> None:
     x = torch.randn(10)
     played = recorded(call, (x,))
     assert type(played).__name__ != "ScriptFunction"
     assert_close(played(x), call(x), rtol=0.0, atol=0.0)
+
+
+def test_a_shape_that_is_changed_in_place_is_not_the_given_tensor_s() -> None:
+    x = torch.ones(4, 4)
+    played = recorded(lambda x: x.detach().unsqueeze_(0).sum(0), (x,))
+    assert torch.equal(played(x), x)
+    assert x.shape == (4, 4)
+
+
+def test_recordings_are_as_long_as_there_is_a_stack_for() -> None:
+    """In a process of its own: where it overflows the process ends."""
+    lines = [
+        "import threading, torch",
+        "from trainables.fused.interpreted import longest",
+        "from trainables.fused.recorded import Recording",
+        "threading.stack_size(1 << 20)",
+        "def call(x):",
+        "    for _ in range(longest() - 2): x = x + 1",
+        "    return x",
+        "def play():",
+        "    given = (torch.zeros(3),)",
+        "    played = Recording(call, given, 1).player(given)",
+        "    for _ in range(4): found = played(*given)",
+        "    print(type(played).__name__, longest(), float(found[0]))",
+        "thread = threading.Thread(target=play)",
+        "thread.start()",
+        "thread.join()",
+    ]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["ScriptFunction", "512", "510.0"]
+    assert 0 < longest() <= MOST
 
 
 def test_a_softmax_of_a_softmax() -> None:

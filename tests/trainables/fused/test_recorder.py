@@ -8,16 +8,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 from torch.testing import assert_close
 
 from trainables.fused.interpreted import interpreted
-from trainables.fused.recorder import traced
-
-ELSEWHERE = torch.arange(6.0)
+from trainables.fused.recorder import copied, traced
 
 
 def in_place(x: Tensor) -> Tensor:
@@ -34,10 +32,10 @@ def in_parts(x: Tensor) -> tuple[Tensor, Tensor]:
     return values + x.unbind(1)[-1].unsqueeze(1), places
 
 
-def from_elsewhere(x: Tensor) -> Tensor:
-    drawn_up = torch.tensor([2.0, 3.0])
-    drawn_up += x[0, :2]  # written into, and begins anew all the same
-    return x * ELSEWHERE + drawn_up.sum() + torch.ones_like(x)
+def with_numbers(x: Tensor) -> Tensor:
+    begun = torch.tensor([2.0, 3.0])
+    begun += x[0, :2]  # written into, and begins anew all the same
+    return x * torch.arange(6.0) + begun.sum() + torch.ones_like(x)
 
 
 def by_places(x: Tensor) -> Tensor:
@@ -78,7 +76,7 @@ def half_the_bits(x: Tensor) -> Tensor:
 CALLS = [
     in_place,
     in_parts,
-    from_elsewhere,
+    with_numbers,
     by_places,
     nothing_new,
     laid_otherwise,
@@ -133,13 +131,48 @@ def test_what_is_no_longer_needed_is_freed_while_it_is_recorded() -> None:
     traced(call, (torch.zeros(3),))
 
 
-@pytest.mark.parametrize("call", [lambda x: x * x.sum().item(), lambda x: x if x.sum() > 0 else -x])
-def test_a_number_out_of_a_tensor_is_refused(call: Callable[[Tensor], Tensor]) -> None:
-    with pytest.raises(ValueError, match="asks for a number"):
+@pytest.mark.parametrize(
+    ("call", "why"),
+    [
+        (lambda x: x * x.sum().item(), "asks for a number"),
+        (lambda x: x if x.sum() > 0 else -x, "asks for a number"),
+        (lambda x: x * (x > 0).nonzero().shape[0], "as many as there are"),
+        (lambda x: x * x.unique().numel(), "as many as there are"),
+        (lambda x: x[x > 0].sum(), "as many as there are"),
+        (lambda x: x + ELSEWHERE, "is not given"),
+        (lambda _: ELSEWHERE, "is not given"),
+    ],
+)
+def test_what_may_be_something_else_at_the_next_call_is_refused(call: Callable[[Tensor], Tensor], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
         traced(call, (torch.ones(3),))
+
+
+ELSEWHERE = torch.arange(3.0)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.randn(3, 4, 5),
+        torch.randn(3, 8, 5)[:, :4],
+        torch.randn(6, 4, 10)[::2, :, ::2],
+        torch.randn(4, 3, 5).transpose(0, 1),
+        torch.randn(4, 5).expand(3, 4, 5),
+        torch.randn(3, 1, 5).expand(3, 4, 5),
+        torch.randn(3),
+        torch.tensor(2.0),
+        torch.empty(0, 4),
+    ],
+)
+def test_a_copy_lies_as_the_tensor_does(tensor: Tensor) -> None:
+    copy = copied(tensor)
+    assert torch.equal(copy, tensor)
+    assert copy.stride() == tensor.stride()
+    assert copy.data_ptr() != tensor.data_ptr() or not tensor.numel()
 
 
 def test_a_function_s_error_is_its_own() -> None:
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
-        traced(lambda x: nn.Linear(3, 2)(x), (torch.ones(1, 4),))
+        traced(lambda x: x @ x, (torch.ones(1, 4),))
     assert torch.ones(2).add(1).tolist() == [2.0, 2.0]  # and the recorder is off
