@@ -5,10 +5,15 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of <malloc.h>
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # of <malloc.h>
+
+LARGE_BYTES, BLOCKS = 1 << 17, 1 << 16
+"""Blocks from this size on glibc takes from the kernel one by one, and so many of them at most: its own first settings."""
 
 HELD_BYTES = 1 << 30
 """Free memory at the heap's end from which glibc returns it to the kernel."""
@@ -45,6 +50,24 @@ def hold() -> bool:
         else:
             _heap.held = bool(library.mallopt(_MMAP_MAX, 0) and library.mallopt(_TRIM_THRESHOLD, HELD_BYTES))
     return _heap.held
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Hold nothing within: each large block is taken from the kernel, and given back as it is freed.
+
+    What is held lies in pieces, into which a larger block may not fit: how much a step can have is then a matter of luck.
+    """
+    library = _glibc()
+    if library is None or not hold():
+        yield
+        return
+    library.mallopt(_MMAP_THRESHOLD, LARGE_BYTES)
+    library.mallopt(_MMAP_MAX, BLOCKS)
+    try:
+        yield
+    finally:
+        library.mallopt(_MMAP_MAX, 0)
 
 
 def give_back() -> None:

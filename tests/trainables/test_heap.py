@@ -61,6 +61,28 @@ for _ in range(20):
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
+EXACT = """
+import contextlib
+import torch
+from trainables import heap
+
+def reserved():
+    return int(open("/proc/self/statm").read().split()[0]) * 4096
+
+torch.set_num_threads(1)  # each thread reserves memory of its own
+assert heap.hold()
+small = [torch.ones(1_000)]
+before = reserved()
+with {within}:
+    for size in (2, 4, 6, 8):  # larger and larger ones, with small ones between them that stay
+        blocks = []
+        for _ in range(4):
+            blocks.append(torch.ones(size * 1_000_000))
+            small.append(torch.ones(1_000))
+        del blocks
+print(reserved() - before)
+"""
+
 NOT_HELD = """
 import torch
 from trainables import heap
@@ -130,6 +152,11 @@ def test_much_that_is_free_is_given_back() -> None:
 def test_holes_are_given_back_once() -> None:
     pages = 4_000_000 * 4 // 4096
     assert counted(HOLES) < 10 * pages  # not in each of twenty turns
+
+
+def test_nothing_is_held_where_it_matters_what_fits() -> None:
+    assert counted(EXACT.format(within="heap.exact()")) < 20_000_000
+    assert counted(EXACT.format(within="contextlib.nullcontext()")) > 100_000_000
 
 
 def test_giving_back_begins_nothing() -> None:
