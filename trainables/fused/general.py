@@ -1,4 +1,4 @@
-"""A recording of a pack's step for packs of any size, from such that were made of packs of different sizes."""
+"""A recording of a pack's step for packs of any size, from two that were made of packs of different sizes."""
 
 from __future__ import annotations
 
@@ -22,21 +22,13 @@ class _Members:
     times: int
 
 
-def generalised(module: fx.GraphModule, size: int, others: Mapping[int, fx.GraphModule]) -> None:
-    """Make ``module``, recorded of ``size`` members, one of any number of them from two on.
+def generalised(module: fx.GraphModule, size: int, other: fx.GraphModule, its: int) -> None:
+    """Make ``module``, recorded of ``size`` members, one of any number of them between that and ``its``.
 
-    ``others`` are the same step recorded of other numbers of members. What differs between them, all of it in proportion to the
-    members, is reckoned from the first argument, [K, ...], at each call. Raises ParticularError, and leaves the module as it was,
+    ``other`` is the same step recorded of ``its`` members. Numbers that differ between the two, all of them in proportion to the
+    members, are reckoned from the first argument, [K, ...], at each call. Raises ParticularError, and leaves the module as it was,
     where anything else differs.
     """
-    found, *more = (_compared(module, size, other, its) for its, other in others.items())
-    if any(one != found for one in more):
-        raise ParticularError
-    _reckoned(module.graph, found)
-
-
-def _compared(module: fx.GraphModule, size: int, other: fx.GraphModule, its: int) -> dict[fx.Node, list[Any]]:
-    """All that each operation is given, as it is for both sizes."""
     nodes, others = [*module.graph.nodes], [*other.graph.nodes]
     mine, its_own = ([(node.op, node.target, sorted(node.kwargs)) for node in part] for part in (nodes, others))
     if mine != its_own:
@@ -45,7 +37,8 @@ def _compared(module: fx.GraphModule, size: int, other: fx.GraphModule, its: int
     for twin, node in known.items():
         if node.op == "get_attr" and not torch.equal(getattr(module, node.target), getattr(other, twin.target)):
             raise ParticularError
-    return {node: _merged(_given(node), _given(twin), size, its, known) for twin, node in known.items()}
+    found = {node: _merged(_given(node), _given(twin), size, its, known) for twin, node in known.items()}
+    _reckoned(module.graph, found)
 
 
 def _given(node: fx.Node) -> list[Any]:

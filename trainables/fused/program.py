@@ -44,7 +44,7 @@ class Program:
     """Computes what one step of all members needs, and their outputs.
 
     Modules and losses run under vmap, unchanged. Where all of their code is torch's or this package's, which does the same at every
-    call, the operations of a step are recorded once, for packs of any size where they all do the same, and played back: without
+    call, the operations of a step are recorded once, for smaller packs too where these do the same, and played back: without
     Python's and autograd's part a step of a small network takes about half of the time. A recording is kept for as long as the
     program is.
     """
@@ -207,9 +207,14 @@ class Program:
         shared = [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in arguments[stacked:]]
         key = (kind, members > 1, tuple(lines), tuple(shared))
         player = self._player(key, call, arguments, stacked, least)
-        if player is not None or self._recordings.get(key) is None:
+        first = self._recordings.get(key)
+        if player is not None or first is None:
             return player
-        return self._player((*key, members), call, arguments, stacked, least)
+        own = (*key, members)
+        player = self._player(own, call, arguments, stacked, least)
+        if player is not None and members > first.size:
+            self._recordings[key] = self._recordings.pop(own)  # it serves more sizes
+        return player
 
     def _player(
         self, key: tuple[Hashable, ...], call: Callable[..., T], arguments: Sequence[Tensor], stacked: int, least: int

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from trainables.fused.general import ParticularError, generalised
+from trainables.fused.general import generalised
 from trainables.fused.interpreted import interpreted
 from trainables.fused.kernels import turned
 from trainables.fused.recorder import copied, laid_as, traced
@@ -18,7 +18,7 @@ class Recording:
     """The operations that a function does on tensors that lie as ``arguments`` do, as they were recorded once.
 
     The first ``stacked`` arguments have a line for each member of a pack, [K, ...]; the others are what all of them share. When
-    a pack of another size comes, it is made one for any from two members on, if small and large packs do the same.
+    a smaller pack comes, it is made one for any from two members up to its own ``size``, if the smallest does the same.
 
     Autograd's part is recorded too, so it is to be played without. Neither arguments nor torch's generators are changed by
     recording. Values are the same but for rounding, or to the last bit where torch is asked for deterministic algorithms: when a
@@ -27,40 +27,39 @@ class Recording:
     """
 
     def __init__(self, call: Callable[..., Any], arguments: Sequence[Tensor], stacked: int) -> None:
-        self._size = len(arguments[0])
+        self.size = len(arguments[0])
         module = _recorded(call, [copied(tensor) for tensor in arguments])
         self._own = _player(module, arguments)
         self._general: Callable[..., Any] | None = None
-        self._source = (call, module, stacked) if self._size > 1 else None
+        self._source = (call, module, stacked) if self.size > FEWEST else None
 
     def player(self, arguments: Sequence[Tensor]) -> Callable[..., Any] | None:
         """What plays it for such arguments; None where packs of their size do something else."""
         members = len(arguments[0])
-        if members == self._size:
+        if members == self.size:
             return self._own
-        if members > 1 and self._source is not None:
+        if not FEWEST <= members < self.size:
+            return None
+        if self._source is not None:
             self._general = self._generalised(*self._source, arguments)
             self._source = None  # it is not needed again
-        return self._general if members > 1 else None
+        return self._general
 
     def _generalised(
         self, call: Callable[..., Any], module: fx.GraphModule, stacked: int, arguments: Sequence[Tensor]
     ) -> Callable[..., Any] | None:
-        shared = arguments[stacked:]
+        lines, shared = arguments[:stacked], arguments[stacked:]
         try:
-            others = {
-                size: _recorded(call, [*(_lines(one, size) for one in arguments[:stacked]), *map(copied, shared)])
-                for size in (FEW, FAR)
-                if size != self._size and (size == FEW or size > self._size)
-            }
-            generalised(module, self._size, others)
+            few = _recorded(call, [*(_lines(tensor, FEWEST) for tensor in lines), *map(copied, shared)])
+            generalised(module, self.size, few, FEWEST)
         except Exception:
-            return None  # of another size, or one that there is no room for; its own is as good as ever
+            return None  # of another size; its own is as good as ever
         return _player(module, arguments)
 
 
-FEW, FAR = 2, 17
-"""Members of the packs that one is compared with: what goes by the number in another way than in proportion shows itself there."""
+FEWEST = 2
+"""Members of the pack that one is compared with: what goes by their number in another way than in proportion is not the same for
+the smallest and the largest. Of a single member much is a view that is none of several."""
 
 
 def _recorded(call: Callable[..., Any], arguments: Sequence[Tensor]) -> fx.GraphModule:
@@ -86,11 +85,8 @@ def _player(module: fx.GraphModule, arguments: Sequence[Tensor]) -> Callable[...
 
 
 def _lines(tensor: Tensor, members: int) -> Tensor:
-    """So many lines as a tensor's [K, ...], one after the other and again from the first, which lie as those do."""
-    first, *rest = tensor.stride()
-    if first and any(stride >= first for stride in rest):
-        raise ParticularError  # how they lie goes by the number of members
-    return laid_as(tensor[torch.arange(members, device=tensor.device) % len(tensor)], tensor.stride())
+    """The first lines of a tensor [K, ...], in memory of their own, which lie as those do."""
+    return laid_as(tensor[:members], tensor.stride())
 
 
 def _simplify(graph: fx.Graph) -> None:
