@@ -47,11 +47,8 @@ def laned(sweep: Sweep, *, at_once: int, say: Callable[[str], None]) -> Sweep:
     if sweep.lane == "fused":
         if found:
             largest = max(choice.size for choice in found.values())
-            say(
-                f"  in packs of up to {largest}, {share}"
-                if largest > 1
-                else "  no pack gains a tenth: each is trained alone"
-            )
+            why = next((choice.reason for choice in found.values() if choice.reason), "no pack gains a tenth")
+            say(f"  in packs of up to {largest}, {share}" if largest > 1 else f"  each is trained alone: {why}")
         return sweep
     taken = gain >= WORTH
     what = "so they are, as with --lane fused" if taken else "which is not worth it: each is trained alone"

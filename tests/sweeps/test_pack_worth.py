@@ -212,7 +212,11 @@ def test_a_try_that_shows_no_gain_leaves_trials_alone(monkeypatch: pytest.Monkey
     named = replace(sweep, lane="fused")
     monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda sweep, _: planted(sweep, size=1))
     assert laned(named, at_once=2, say=said.append) is named
-    assert "each is trained alone" in said[3]
+    assert said[3] == "  each is trained alone: no pack gains a tenth"
+    refused = Choice(size=1, reason="Own: vmap cannot take it (RuntimeError)")
+    monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda *_: {"shape": refused})
+    laned(named, at_once=2, say=said.append)
+    assert said[5] == "  each is trained alone: Own: vmap cannot take it (RuntimeError)"
     monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda *_: {})  # it is tried where trials are run
     laned(named, at_once=2, say=said.append)
-    assert len(said) == 5
+    assert len(said) == 7

@@ -32,8 +32,11 @@ recurrent network's."""
 LOOKS = 5
 """The same for passes over validation and test sets."""
 
-KEPT, PARTICULAR = 8, 5
-"""Recordings for packs of one size alone that are kept, and the parts of their keys, of which the last is the size."""
+KEPT = 8
+"""Recordings for packs of one size alone that are kept: a pack that shrinks does not come back to a size."""
+
+Recordings = dict[tuple[Hashable, ...], "Recording | None"]
+"""By what they are of; None where it cannot be recorded."""
 
 Call = Callable[..., tuple[Tensor, Tensor]]
 
@@ -67,7 +70,8 @@ class Program:
         self._still: tuple[str, ...] = ()
         self._training: bool | None = None
         self._calls: dict[Any, Call] = {}
-        self._recordings: dict[tuple[Hashable, ...], Recording | None] = {}
+        self._recordings: Recordings = {}
+        self._particular: Recordings = {}
         self._met: dict[Any, int] = {}
 
     def fits(self, module: nn.Module, loss: Loss) -> bool:
@@ -206,40 +210,41 @@ class Program:
         lines = [(tensor.shape[1:], tensor.stride(), tensor.dtype) for tensor in arguments[:stacked]]
         shared = [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in arguments[stacked:]]
         key = (kind, members > 1, tuple(lines), tuple(shared))
-        player = self._player(key, call, arguments, stacked, least)
+        player = self._player(self._recordings, key, call, arguments, stacked, least)
         first = self._recordings.get(key)
         if player is not None or first is None:
             return player
         own = (*key, members)
-        player = self._player(own, call, arguments, stacked, least)
+        player = self._player(self._particular, own, call, arguments, stacked, least)
         if player is not None and members > first.size:
-            self._recordings[key] = self._recordings.pop(own)  # it serves more sizes
+            self._recordings[key] = self._particular.pop(own)  # it serves more sizes
+        if len(self._particular) > KEPT:
+            del self._particular[next(iter(self._particular))]
         return player
 
     def _player(
-        self, key: tuple[Hashable, ...], call: Callable[..., T], arguments: Sequence[Tensor], stacked: int, least: int
+        self,
+        held: Recordings,
+        key: tuple[Hashable, ...],
+        call: Callable[..., T],
+        arguments: Sequence[Tensor],
+        stacked: int,
+        least: int,
     ) -> Callable[..., T] | None:
         """What plays the recording under this key, which is made when it has been asked for often enough; None where none does."""
         try:
-            if key not in self._recordings:
+            if key not in held:
                 self._met[key] = self._met.get(key, 0) + 1
                 if self._met[key] < min(least, self._recorded_from):
                     return None
-                self._recordings[key] = Recording(call, arguments, stacked)
-                self._forget(len(key))
-            recording = self._recordings[key]
+                held[key] = Recording(call, arguments, stacked)
+            recording = held[key]
             return recording.player(arguments) if recording is not None else None
         except Exception:
             # What cannot be recorded is computed; if anything is wrong with it, it will say so there.
             logging.getLogger(__name__).debug("a step is not recorded", exc_info=True)
-            self._recordings[key] = None
+            held[key] = None
             return None
-
-    def _forget(self, length: int) -> None:
-        """Keep no more recordings that are for one size alone than are of use: a pack that shrinks does not come back to a size."""
-        alike = [key for key in self._recordings if len(key) == length]
-        if length == PARTICULAR and len(alike) > KEPT:
-            del self._recordings[alike[0]]
 
 
 def places(module: nn.Module) -> dict[str, str]:

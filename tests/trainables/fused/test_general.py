@@ -209,6 +209,18 @@ def test_where_another_size_does_something_else_each_is_recorded(monkeypatch: py
     ]  # a step of four, which is the fifth; then, of three, the fifth look at a set, but no fourth step
 
 
+def test_no_more_recordings_for_single_sizes_are_kept_than_are_of_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainables.fused.program.KEPT", 2)
+    monkeypatch.setattr(Recording, "_generalised", lambda *_: None)
+    runs = [started(task, of(MODELS["linear"], seed=seed)) for seed in range(7)]
+    program = program_of(runs[0], RECORDED)
+    for size in range(7, 1, -1):
+        pack_of(runs[:size], program).epoch()
+        assert len(program._particular) <= 2
+    assert len(program._particular) == 2
+    assert_as_alone(runs, (7, 6, 5, 4, 3, 2))
+
+
 def test_what_cannot_be_recorded_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(*_: Any) -> None:
         raise ValueError("asks for a number")
