@@ -54,7 +54,8 @@ def evaluate(
                 output = module(*inputs)
                 values = [total(metric(output, target), len(target)) for metric in metrics.values()]
                 values += weighed(loss, output, target)
-            sums += torch.stack([value.double() for value in values])
+            # A metric of another library comes from the CPU.
+            sums += torch.stack([value.to(sums) for value in values])
     module.train(training)
     *totals, lost, weight = world.total(sums).tolist()
     averages = (value / count(samples) for value in totals)

@@ -20,6 +20,7 @@ from trainables.keep import FORMAT
 from trainables.losses import Loss
 from trainables.micro_batch import Auto
 from trainables.modules import freeze, recompute
+from trainables.placed import Place, placed
 from trainables.plan import Plan
 from trainables.recipe import Adaptable, Part, Recipe
 from trainables.scaler import Scaler
@@ -83,8 +84,12 @@ class Run:
         device: torch.device,
         world: World | None = None,
         tested: bool = True,
+        place: Place = placed,
     ) -> Self:
-        """A run before its first step. Raises ConflictError when recipe, task or data cannot be trained on this device."""
+        """A run before its first step. Raises ConflictError when recipe, task or data cannot be trained on this device.
+
+        What ``place`` makes of the splits may be held for several runs.
+        """
         conflicts = [*task.conflicts(), *recipe.conflicts(), *_disagreements(task, recipe)]
         unsupported = recipe.precision.unsupported(device) if isinstance(recipe.precision, Part) else None
         if unsupported:
@@ -99,10 +104,7 @@ class Run:
             splits = task.load(seeds.split)
         if conflicts := list(_in_order_alone(splits, recipe)):
             raise ConflictError(f"task {task.name}", conflicts)
-        if recipe.split is not None:
-            splits = recipe.split(splits, seeds.split)
-        dtype = recipe.precision.dtype()
-        splits = _moved(splits, device, dtype)
+        splits, dtype = place(splits, recipe, device), recipe.precision.dtype()
         loss = recipe.loss or task.loss
         model = recipe.model.adapted(splits.shape(loss)) if isinstance(recipe.model, Adaptable) else recipe.model
         with seeded(device, "init", seeds.init):
@@ -330,13 +332,3 @@ def _in_order_alone(splits: Splits[Any], recipe: Recipe) -> Iterator[str]:
                     f"validation {type(policy).__name__} draws samples by number, and {name} is a stream; take Thirds() or "
                     "OnPlateau(), or put that set on disk by trainables.data.write"
                 )
-
-
-def _moved(splits: Splits[Any], device: torch.device, dtype: torch.dtype) -> Splits[Any]:
-    """Tensors on the device; sources stay where they are."""
-
-    def there(samples: Any) -> Any:
-        return moved(samples, device, dtype) if resident(samples) else samples
-
-    more = {name: there(samples) for name, samples in splits.more.items()}
-    return Splits(train=there(splits.train), val=there(splits.val), test=there(splits.test), more=more)

@@ -64,7 +64,7 @@ class Shape:
 S = TypeVar("S", bound="Tensors | Indexed | Streamed", default="Tensors")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, weakref_slot=True)
 class Splits(Generic[S]):
     """The data of one run: train to learn, ``val`` to choose, ``test`` to judge. Each is (input…, target).
 

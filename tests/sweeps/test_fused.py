@@ -37,6 +37,7 @@ from trainables.augment import Noise
 from trainables.fused.structure import structure
 from trainables.keep import Keep
 from trainables.models import MLP
+from trainables.placed import placed
 from trainables.precision import FP64
 from trainables.train import train
 
@@ -661,6 +662,30 @@ def test_members_that_have_left_hold_no_data(tmp_path: Path, monkeypatch: pytest
     assert len(drawn) == 40
     assert len(held) >= 18
     assert max(held) <= 4
+
+
+def test_heats_of_a_pack_convert_their_data_once_and_those_that_join_have_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = small(
+        recipe=Recipe(model=MLP(widths=(4,)), batch_size=16, epochs=3, precision=FP64()),
+        vary=("init", "order"),
+        search=None,
+        early_stop=None,
+        timed=0,
+    )
+    queue, ended = jobs(sweep, Stage.FINAL, 6), []
+    done: list[int] = []
+    monkeypatch.setattr("trainables.placed.placed", lambda *given: done.append(1) or placed(*given))
+
+    def tell(said: Mapping[str, Mapping[str, Any]], *, members: int | None = None) -> Word:
+        ended.extend(name for name, message in said.items() if "status" in message)
+        joining = [queue.pop(0) for _ in range(min(4 - members, len(queue)))] if members is not None else []
+        return Word(stop=[] if ended else [*said][:2], join=joining)
+
+    PackRunner(runner=Runner(sweep=sweep, folder=tmp_path, threads=1))([queue.pop(0) for _ in range(4)], tell)
+    assert len(ended) == 6
+    assert done == [1]
 
 
 def growing(seed: int) -> Any:

@@ -26,7 +26,7 @@ NEAR = 1e-12
 RECORDED, COMPUTED = 2, 1_000_000
 """The step of a shape from which on it is played back: the second, and none."""
 
-COSTS = {"seconds", "wall_seconds", "cpu_seconds", "peak_bytes", "time", "shared"}
+COSTS = {"seconds", "wall_seconds", "cpu_seconds", "gpu_seconds", "joules", "peak_bytes", "time", "shared"}
 
 
 def started(task: Task, recipe: Recipe, state: Mapping[str, Any] | None = None) -> Run:
@@ -39,12 +39,12 @@ def started(task: Task, recipe: Recipe, state: Mapping[str, Any] | None = None) 
 
 def program_of(run: Run, recorded_from: int = COMPUTED) -> Program:
     """What a pack computes by."""
-    return Program(run.module, common(run.loss), run.recipe.precision, CPU, recorded_from=recorded_from)
+    return Program(run.module, common(run.loss), run.recipe.precision, run.device, recorded_from=recorded_from)
 
 
 def pack_of(runs: Sequence[Run], program: Program | None = None) -> Pack:
     """The runs as a pack."""
-    return Pack(runs, program or program_of(runs[0]), Meter(CPU))
+    return Pack(runs, program or program_of(runs[0]), Meter(runs[0].device))
 
 
 def together(

@@ -83,6 +83,7 @@ def remembered(
     steps = []
     for member, optimizer in enumerate(optimizers):
         step = 0.0
+        on_device = any(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)
         for parameter, slot in rows.parameters(member):
             state = optimizer.state[parameter]
             step = float(state.get("step", 0.0))
@@ -92,7 +93,7 @@ def remembered(
                     view.copy_(state[name])
                 state[name] = view
             if counted:
-                state.setdefault("step", torch.tensor(step))
+                state.setdefault("step", torch.tensor(step, device=parameter.device if on_device else "cpu"))
         steps.append(torch.tensor(step))
     return tensors, steps
 
