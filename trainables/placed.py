@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakValueDictionary
 
 from trainables.data.source import moved, resident
@@ -39,6 +39,10 @@ class Held:
 
     def __init__(self) -> None:
         self._held: WeakValueDictionary[Hashable, Splits[Any]] = WeakValueDictionary()
+
+    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
+        """To another process it comes empty."""
+        return type(self), ()
 
     def __call__(self, splits: Splits[Any], recipe: Recipe, device: torch.device) -> Splits[Any]:
         """As ``placed`` does it; what one seed has drawn is taken to be the same each time."""

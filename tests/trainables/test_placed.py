@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -68,6 +69,14 @@ def test_what_is_drawn_divided_and_converted_alike_is_held_once(other: Any, same
     assert (first is second) == same
     for found, each in ((first, draws()), (second, other)):
         torch.testing.assert_close(found.named(), placed(splits, each, CPU).named(), rtol=0.0, atol=0.0)
+
+
+def test_to_another_process_it_comes_empty() -> None:
+    held = Held()
+    kept = held(single(0), draws(), CPU)
+    assert len(held._held) == 1
+    assert len(pickle.loads(pickle.dumps(held))._held) == 0
+    assert held(single(0), draws(), CPU) is kept
 
 
 @dataclass(frozen=True, kw_only=True)
