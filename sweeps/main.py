@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps import options as command_line
 from sweeps import plan, remarks, winner_file
-from sweeps.engine import cluster, nodes, pack_worth, question, rehearsal
+from sweeps.engine import cluster, nodes, question, rehearsal
 from sweeps.engine.drive import cut_short, drive, finished
 from sweeps.engine.errors import QuestionError
 from sweeps.engine.lanes import solo
 from sweeps.engine.lanes.choice import lane_of
 from sweeps.engine.machine import Machine, one_root
+from sweeps.engine.pack_worth import Laned, before_ray, laned
 from sweeps.engine.race import Follower
-from sweeps.engine.room import room
-from sweeps.engine.spec import Resources, Sweep
+from sweeps.engine.room import Room, room
+from sweeps.engine.spec import Sweep
 from sweeps.engine.watchdog import StalledError, Watchdog
 from trainables import ConflictError
 from trainables.heap import give_back, settle
@@ -93,14 +94,13 @@ def _answer(sweep: Sweep, options: command_line.Options) -> int:
         _say("Trying a first step of each model …")
         check(uri)
         rehearsal.rehearse(sweep)
-        sweep = pack_worth.laned(sweep, at_once=place.at_once, say=_say) if place is not None else sweep
-        with question.held(folder), _launched(sweep, folder, fresh=options.fresh) as launched:
+        with question.held(folder), _launched(sweep, folder, place, fresh=options.fresh) as launched:
             if not options.fresh or question.untouched(folder):
-                return _race(sweep, folder, uri, launched)
+                return _race(folder, uri, launched)
             # Not before all that could refuse the sweep has been asked.
             _say(f"The earlier run is kept in {question.move_aside(folder)}")
             with question.held(folder):
-                return _race(sweep, folder, uri, launched)
+                return _race(folder, uri, launched)
     except (FolderError, TrackingError) as error:
         raise QuestionError(str(error)) from error
 
@@ -118,26 +118,30 @@ def _done(sweep: Sweep, folder: Path) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Launched:
-    """Where trials are run: what each takes, how many at once, and what kinds of GPU there are; ``done`` when none is left."""
+    """Where trials are run: the sweep with its lane and with what each takes, how many at once, and what kinds of GPU there are;
+    ``done`` when none is left.
+    """
 
-    done: bool
-    resources: Resources
+    laned: Laned
+    done: bool = False
     concurrency: int = 1
     gpus: Sequence[str] = ()
 
 
 @contextmanager
-def _launched(sweep: Sweep, folder: Path, *, fresh: bool) -> Iterator[_Launched]:
-    """Ray and its nodes where the lane needs them and anything is left to run; they are left at the end.
+def _launched(sweep: Sweep, folder: Path, place: Room | None, *, fresh: bool) -> Iterator[_Launched]:
+    """Ray and its nodes where the lane needs them and anything is left to run, for which is ``place``; they are left at the end.
 
     Raises QuestionError for what only a cluster that was joined can say: no room, other code, another folder.
     """
     from analysis.ledger import read_ledger
 
-    done = not fresh and finished(sweep, read_ledger(folder))
-    if done or lane_of(sweep) == "local":
-        yield _Launched(done=done, resources=sweep.resources)
+    done = place is None or (not fresh and finished(sweep, read_ledger(folder)))
+    if place is None or done or lane_of(sweep) == "local":
+        yield _Launched(laned=Laned(sweep=sweep), done=done)
         return
+    early = before_ray(sweep)
+    tried = laned(sweep, at_once=place.at_once, say=_say) if early else Laned(sweep=sweep)
     _say("Starting Ray …")
     try:
         largest, fit = solo.start(replace(sweep.resources, workers=sweep.most_workers))
@@ -145,17 +149,18 @@ def _launched(sweep: Sweep, folder: Path, *, fresh: bool) -> Iterator[_Launched]
             _say(fit.note)
         _heed_sigterm()  # Ray has put a handler of its own there
         nodes.agree(folder, question.files(sweep))
+        tried = replace(tried, sweep=replace(tried.sweep, resources=replace(largest, workers=sweep.resources.workers)))
+        concurrency = 1 if sweep.compares_workers else fit.concurrency  # or seconds could not be compared
         yield _Launched(
-            done=False,
-            resources=replace(largest, workers=sweep.resources.workers),
-            concurrency=1 if sweep.compares_workers else fit.concurrency,  # or seconds could not be compared
+            laned=tried if early else laned(tried.sweep, at_once=concurrency, say=_say),
+            concurrency=concurrency,
             gpus=cluster.gpus(cluster.here()) if largest.gpus else [],
         )
     finally:
         solo.stop()
 
 
-def _race(sweep: Sweep, folder: Path, uri: str, launched: _Launched) -> int:
+def _race(folder: Path, uri: str, launched: _Launched) -> int:
     """Run what is missing, and write results; the folder must be held."""
     from analysis import tensorboard
     from analysis.ledger import read_ledger, read_question
@@ -164,8 +169,7 @@ def _race(sweep: Sweep, folder: Path, uri: str, launched: _Launched) -> int:
     settle()
     give_back()
     gc.enable()
-    known = read_ledger(folder)
-    sweep = replace(sweep, resources=launched.resources)
+    known, sweep = read_ledger(folder), launched.laned.sweep
     machine = Machine.here(_script(), launched.gpus)
     stored = question.read(folder) or {}
     if known and stored.get("source") != machine.source:
@@ -185,7 +189,7 @@ def _race(sweep: Sweep, folder: Path, uri: str, launched: _Launched) -> int:
     try:
         tracker.sync(known)
         if not launched.done:
-            _run(sweep, folder, launched, machine, tracker)
+            _run(folder, launched, machine, tracker)
         elif sweep.tensorboard:
             tensorboard.write(folder)
         return _conclude(sweep, folder, tracker)
@@ -193,11 +197,12 @@ def _race(sweep: Sweep, folder: Path, uri: str, launched: _Launched) -> int:
         tracker.close()
 
 
-def _run(sweep: Sweep, folder: Path, launched: _Launched, machine: Machine, tracker: Tracker) -> None:
+def _run(folder: Path, launched: _Launched, machine: Machine, tracker: Tracker) -> None:
     """The trials that are missing, with a table of them."""
     from analysis.ledger import read_ledger
     from reports.live_table import LiveTable
 
+    sweep = launched.laned.sweep
     table = LiveTable(
         levels=plan.labels(sweep),
         heats=[sweep.heats(level) for level in sweep.levels()],
@@ -211,7 +216,15 @@ def _run(sweep: Sweep, folder: Path, launched: _Launched, machine: Machine, trac
     with table, _board(sweep, folder, table.note) as boards, _watched(lane, folder, table.note) as watchdogs:
         table.already(read_ledger(folder))
         followers: list[Follower] = [table, tracker, *boards, *watchdogs]
-        drive(sweep, folder, lane=lane, concurrency=launched.concurrency, machine=machine, followers=followers)
+        drive(
+            sweep,
+            folder,
+            lane=lane,
+            concurrency=launched.concurrency,
+            machine=machine,
+            followers=followers,
+            sizes=launched.laned.sizes,
+        )
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,10 +40,18 @@ def cut_short(sweep: Sweep, known: Sequence[TrialRecord]) -> bool:
 
 
 def drive(
-    sweep: Sweep, folder: Path, *, lane: str, concurrency: int, machine: Machine, followers: Sequence[Follower]
+    sweep: Sweep,
+    folder: Path,
+    *,
+    lane: str,
+    concurrency: int,
+    machine: Machine,
+    followers: Sequence[Follower],
+    sizes: Mapping[str, int] | None = None,
 ) -> list[TrialRecord]:
     """Run what the ledger does not hold yet; all records come back. The folder must be claimed, and Ray up for its lanes.
 
+    ``sizes`` are those of packs, by structure, in the lane of packs; of those that are not among them nothing is known.
     An interruption leaves the folder as a later call can go on from.
     """
     begun = time.monotonic()
@@ -71,7 +79,7 @@ def drive(
             checkpoints=checkpoints,
         )
         runner = Runner(sweep=sweep, folder=checkpoints.resolve(), threads=sweep.resources.cpus)
-        _run(lane, race, runner, concurrency, folder)
+        _run(lane, race, runner, concurrency, folder, sizes or {})
         for heat in race.released:
             # One that was cut may have been writing while its folder was removed.
             shutil.rmtree(checkpoints / heat, ignore_errors=True)
@@ -84,7 +92,7 @@ def drive(
     return read_ledger(folder)
 
 
-def _run(lane: str, race: Race, runner: Runner, concurrency: int, folder: Path) -> None:
+def _run(lane: str, race: Race, runner: Runner, concurrency: int, folder: Path, sizes: Mapping[str, int]) -> None:
     """Hand the race to its lane."""
     if lane == "local":
         local.run(race, runner)
@@ -95,12 +103,11 @@ def _run(lane: str, race: Race, runner: Runner, concurrency: int, folder: Path) 
             solo.run(race, runner, resources=resources, concurrency=concurrency, scratch=scratch)
         elif lane == "fused":
             from sweeps.engine.lanes import fused
-            from sweeps.engine.pack_sizes import pack_sizes
             from sweeps.engine.packing import Packer
             from sweeps.engine.pools import Pools
 
             pools = Pools.of(runner.sweep, at_once=concurrency)
-            packer = Packer(race, sizes=pack_sizes(runner.sweep, pools), pools=pools)
+            packer = Packer(race, sizes=sizes, pools=pools)
             fused.run(race, runner, resources=resources, concurrency=concurrency, scratch=scratch, packer=packer)
         elif lane == "crew":
             from sweeps.engine.lanes import crew

@@ -26,29 +26,20 @@ COPIES = 2
 """Of each member's data: its own, and the one in which all are side by side."""
 
 
-def pack_sizes(sweep: Sweep, pools: Pools) -> dict[str, int]:
-    """The sizes by structure, 1 where trials are best trained alone; Ray must be up where trials take a GPU."""
-    found = _beside_a_gpu(sweep, pools) if sweep.resources.gpus else choices(sweep, pools)
-    return {alike: choice.size for alike, choice in found.items()}
-
-
 def choices(sweep: Sweep, pools: Pools) -> dict[str, Choice]:
-    """What was chosen, by structure; tried here, once on a machine, in a few seconds, up to the size that there are trials for, and
-    room for their data.
+    """What was chosen, by structure; tried once on a machine, in a few seconds, up to the size that there are trials for, and room
+    for their data.
 
-    Nothing is tried where trials take a GPU, or may take one, which this process may not have, nor where a try fails: what is wrong
+    Where trials take a GPU it is tried beside one, for which Ray must be up. Where a try fails nothing was chosen: what is wrong
     with a trial is told by the trial.
     """
     import torch
 
-    gpus = sweep.resources.gpus
-    if gpus or (gpus is None and torch.cuda.is_available()):
-        return {}
-    return _tried(sweep, pools, torch.device("cpu"))
+    return _beside_a_gpu(sweep, pools) if sweep.resources.gpus else _tried(sweep, pools, torch.device("cpu"))
 
 
 def _beside_a_gpu(sweep: Sweep, pools: Pools) -> dict[str, Choice]:
-    """The same in a task that takes what a trial takes, on a machine that trials are run on."""
+    """In a task that takes what a trial takes, on a machine that trials are run on."""
     import ray
 
     from sweeps.engine.capacity import bundle

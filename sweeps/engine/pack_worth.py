@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,37 +27,44 @@ WORTH = 1.3
 """How many times the work must go into that of packs. Members of a pack have no seconds of their own, which is a price too."""
 
 
-def laned(sweep: Sweep, *, at_once: int, say: Callable[[str], None]) -> Sweep:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Laned:
+    """A sweep with its lane, and in lane ``fused`` the ``sizes`` of packs by structure, 1 where trials are best trained alone."""
+
+    sweep: Sweep
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+def before_ray(sweep: Sweep) -> bool:
+    """Whether packs can be tried before Ray is up: no trial takes a GPU, which is not this process's to take."""
+    return sweep.resources.gpus == 0 or ("RAY_ADDRESS" not in os.environ and not solo.alone().holds.get("GPU"))
+
+
+def laned(sweep: Sweep, *, at_once: int, say: Callable[[str], None]) -> Laned:
     """The sweep in lane ``fused`` where it leaves the lane open and a try shows that packs are worth it; else as it is.
 
-    Not where a trial has several workers, nor where it may take a GPU, which this process may not have. Where the lane is named the
-    sizes are tried all the same, so that it is said what takes so long; they are kept for when the trials begin.
+    Not where a trial has several workers. Where the lane is named the sizes are tried all the same.
     """
-    if sweep.lane not in ("auto", "fused") or why_alone(sweep):
-        return sweep
-    if sweep.lane == "auto" and (sweep.most_workers > 1 or not _without_gpu(sweep)):
-        return sweep
+    if sweep.lane not in ("auto", "fused"):
+        return Laned(sweep=sweep)
     pools = Pools.of(sweep, at_once=at_once)
-    if sweep.lane == "auto" and not hopeful(pools):
-        return sweep
+    if sweep.lane == "auto" and (sweep.most_workers > 1 or why_alone(sweep) or not hopeful(pools)):
+        return Laned(sweep=sweep)
     say("Trying packs of trials …")
     found = choices(sweep, pools)
     gain = worth(pools, found)
     share = f"all trials take about {100 / gain:.0f} % of the time that they take one by one"
+    sizes = {alike: choice.size for alike, choice in found.items()}
     if sweep.lane == "fused":
         if found:
-            largest = max(choice.size for choice in found.values())
+            largest = max(sizes.values())
             why = next((choice.reason for choice in found.values() if choice.reason), "no pack gains a tenth")
             say(f"  in packs of up to {largest}, {share}" if largest > 1 else f"  each is trained alone: {why}")
-        return sweep
+        return Laned(sweep=sweep, sizes=sizes)
     taken = gain >= WORTH
     what = "so they are, as with --lane fused" if taken else "which is not worth it: each is trained alone"
     say(f"  trained together, {share}; {what}")
-    return replace(sweep, lane="fused") if taken else sweep
-
-
-def _without_gpu(sweep: Sweep) -> bool:
-    return sweep.resources.gpus == 0 or ("RAY_ADDRESS" not in os.environ and not solo.alone().holds.get("GPU"))
+    return Laned(sweep=replace(sweep, lane="fused"), sizes=sizes) if taken else Laned(sweep=sweep)
 
 
 def hopeful(pools: Pools) -> bool:

@@ -56,17 +56,21 @@ def ray_is_up() -> Iterator[None]:
         solo.stop()
 
 
-@pytest.fixture(autouse=True)
-def sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if nothing had been measured: networks as small as these may well train faster alone on a busy machine."""
-    monkeypatch.setattr("sweeps.engine.pack_sizes.pack_sizes", lambda *_: {})
-
-
-def raced(sweep: Sweep, folder: Path, lane: str, *, concurrency: int = 2) -> dict[str, TrialRecord]:
-    """Run a sweep in a lane; its records by id."""
+def raced(
+    sweep: Sweep, folder: Path, lane: str, *, concurrency: int = 2, sizes: Mapping[str, int] | None = None
+) -> dict[str, TrialRecord]:
+    """Run a sweep in a lane, in packs of these sizes; its records by id."""
     folder.mkdir()
     sweep = replace(sweep, resources=Resources(gpus=0))
-    records = drive(sweep, folder, lane=lane, concurrency=concurrency, machine=Machine.here(None), followers=[])
+    records = drive(
+        sweep,
+        folder,
+        lane=lane,
+        concurrency=concurrency,
+        machine=Machine.here(None),
+        followers=[],
+        sizes=sizes,
+    )
     return {record.id: record for record in records}
 
 
@@ -148,14 +152,11 @@ def plain(**changes: Any) -> Sweep:
 
 
 @pytest.mark.parametrize("concurrency", [1, 2])
-def test_others_take_the_places_of_those_that_were_cut(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, concurrency: int
-) -> None:
+def test_others_take_the_places_of_those_that_were_cut(tmp_path: Path, concurrency: int) -> None:
     """24 heats in packs of 6: a pack is kept full until the last heats have begun, and no numbers change."""
     sweep = plain()
     alike = structure(sweep.task, sweep.corner({}, 0))
-    monkeypatch.setattr("sweeps.engine.pack_sizes.pack_sizes", lambda *_: {alike: 6})
-    packed = raced(sweep, tmp_path / "a", "fused", concurrency=concurrency)
+    packed = raced(sweep, tmp_path / "a", "fused", concurrency=concurrency, sizes={alike: 6})
     whole = raced(replace(sweep, early_stop=None), tmp_path / "b", "local")
     heats = [record for record in packed.values() if record.stage is Stage.HEAT]
     assert len(heats) == 24
@@ -170,14 +171,13 @@ def test_others_take_the_places_of_those_that_were_cut(
         assert beside.count(6) >= 48
 
 
-def test_a_killed_pack_goes_on_with_those_that_have_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_pack_goes_on_with_those_that_have_joined(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
     sweep = plain()
     metrics = {"accuracy": Killing(place=str(tmp_path / "p"), after=12)}
     killed = replace(sweep, task=replace(task, metrics=metrics))
     alike = structure(killed.task, killed.corner({}, 0))
-    monkeypatch.setattr("sweeps.engine.pack_sizes.pack_sizes", lambda *_: {alike: 6})
-    packed = raced(killed, tmp_path / "a", "fused", concurrency=1)
+    packed = raced(killed, tmp_path / "a", "fused", concurrency=1, sizes={alike: 6})
     whole = raced(replace(sweep, early_stop=None), tmp_path / "b", "local")
     expected = {str(record.point): losses(record) for record in whole.values() if record.stage is Stage.HEAT}
     assert (tmp_path / "p" / "done").exists()

@@ -19,7 +19,7 @@ from analysis.records import Stage
 from sweeps import TPE, Also, Random, Resources, Sweep, choice, each, log_uniform
 from sweeps.engine.estimate import HEAT_SHARE
 from sweeps.engine.pack_sizes import choices, room_for
-from sweeps.engine.pack_worth import gained, laned, worth
+from sweeps.engine.pack_worth import Laned, gained, laned, worth
 from sweeps.engine.pools import Pools
 from tests.sweeps.small import small
 from trainables import SGD, Cosine, Minimise, Recipe
@@ -125,7 +125,7 @@ def test_what_cannot_gain_is_not_tried(changes: dict[str, Any], monkeypatch: pyt
     monkeypatch.setattr("sweeps.engine.pack_worth.choices", tried)
     said: list[str] = []
     sweep = many(resources=Resources(gpus=0), **changes)
-    assert laned(sweep, at_once=1, say=said.append) is sweep
+    assert laned(sweep, at_once=1, say=said.append) == Laned(sweep=sweep)
     assert said == []
 
 
@@ -161,18 +161,16 @@ def test_a_real_try_puts_many_small_trials_into_packs_and_leaves_alone_what_name
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     said: list[str] = []
     sweep = many(timed=0, resources=Resources(gpus=0))
-    taken = laned(sweep, at_once=2, say=said.append)
+    tried = laned(sweep, at_once=2, say=said.append)
+    taken = tried.sweep
     assert taken.lane == "fused"
     assert said[0] == "Trying packs of trials …"
     assert "so they are, as with --lane fused" in said[1]
-    assert {choice.size for choice in choices(sweep, Pools.of(sweep, at_once=2)).values()} <= {
-        16,
-        32,
-    }  # no more than there are trials for
+    assert set(tried.sizes.values()) <= {16, 32}  # no more than there are trials for
     for other in (many(lane="solo"), many(resources=Resources(workers=2)), small()):
-        assert laned(other, at_once=2, say=said.append) is other
+        assert laned(other, at_once=2, say=said.append) == Laned(sweep=other)
     assert len(said) == 2
-    assert laned(taken, at_once=2, say=said.append) is taken
+    assert laned(taken, at_once=2, say=said.append) == tried
     assert said[2] == "Trying packs of trials …"
     assert re.fullmatch(r"  in packs of up to (16|32), all trials take about \d+ % of the time .*", said[3])
 
@@ -180,13 +178,13 @@ def test_a_real_try_puts_many_small_trials_into_packs_and_leaves_alone_what_name
 BESIDE_A_GPU = """
 import json, os, ray
 from sweeps import Resources
-from sweeps.engine.pack_sizes import pack_sizes
+from sweeps.engine.pack_sizes import choices
 from sweeps.engine.pools import Pools
 from tests.sweeps.test_pack_worth import many
 
 ray.init(address="local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
 sweep = many(timed=0, resources=Resources(gpus=0.5))
-print(json.dumps(pack_sizes(sweep, Pools.of(sweep, at_once=2))))
+print(json.dumps({alike: choice.size for alike, choice in choices(sweep, Pools.of(sweep, at_once=2)).items()}))
 """
 
 
@@ -207,16 +205,16 @@ def test_a_try_that_shows_no_gain_leaves_trials_alone(monkeypatch: pytest.Monkey
     said: list[str] = []
     sweep = many(resources=Resources(gpus=0))
     monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda sweep, _: planted(sweep, gains={4: 1.1, 64: 1.2}))
-    assert laned(sweep, at_once=2, say=said.append) is sweep
+    assert laned(sweep, at_once=2, say=said.append) == Laned(sweep=sweep)
     assert "each is trained alone" in said[1]
     named = replace(sweep, lane="fused")
     monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda sweep, _: planted(sweep, size=1))
-    assert laned(named, at_once=2, say=said.append) is named
+    assert laned(named, at_once=2, say=said.append) == Laned(sweep=named, sizes=dict.fromkeys(planted(sweep), 1))
     assert said[3] == "  each is trained alone: no pack gains a tenth"
     refused = Choice(size=1, reason="Own: vmap cannot take it (RuntimeError)")
     monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda *_: {"shape": refused})
     laned(named, at_once=2, say=said.append)
     assert said[5] == "  each is trained alone: Own: vmap cannot take it (RuntimeError)"
-    monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda *_: {})  # it is tried where trials are run
+    monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda *_: {})  # the try has failed
     laned(named, at_once=2, say=said.append)
     assert len(said) == 7
