@@ -422,6 +422,25 @@ def test_trials_that_raise_are_on_the_page_with_their_reason_and_the_status_says
     assert "<script>alert(1)" not in page
 
 
+def test_where_there_is_a_gpu_packs_are_tried_beside_it_once_ray_is_up(tmp_path: Path) -> None:
+    """The GPU is one in name; what is computed on it is computed on the processor."""
+    variables = {"RAY_OVERRIDE_RESOURCES": '{"GPU": 1}', "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    options = ["--runs", str(tmp_path), "--trials", "1", "--seeds", "40", "--epochs", "2"]
+    planned = run(*options, "--dry-run", variables=variables)
+    assert "a trial takes 1 CPU, 1 GPU" in " ".join(planned.stdout.split())
+    done = run(*options, variables=variables)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    tried = said.index("Trying packs of trials …")
+    assert said.index("Starting Ray …") < tried
+    taken = "so they are, as with --lane fused" in said[tried + 1]
+    assert taken or "each is trained alone" in said[tried + 1]
+    assert len([*(tmp_path / "cache" / "regatta" / "packs").iterdir()]) == 2  # a structure for each batch size
+    records = read_ledger(tmp_path / "small")
+    assert {record.status for record in records} == {Status.COMPLETED}
+    assert ("fused" in {record.lane for record in records}) == taken
+
+
 def test_one_s_own_task_and_table(tmp_path: Path) -> None:
     """``--task`` and ``--data`` answer a shipped question on a file of one's own, in a folder of its own."""
     lines = [f"{i % 7},{(i * i) % 11},{'abc'[i % 3]}" for i in range(120)]

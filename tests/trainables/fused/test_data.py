@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tests.trainables.fused.alike import (
     COMPUTED,
+    CPU,
     RECORDED,
     assert_pack_alike,
     program_of,
@@ -31,6 +32,8 @@ from trainables import (
     accuracy,
 )
 from trainables.fused.feed import Feed
+from trainables.placed import Held
+from trainables.run import Run
 from trainables.task import Task
 
 
@@ -49,10 +52,10 @@ def middling(output: Tensor, target: Tensor) -> Tensor:
 def by_numpy(output: Tensor, target: Tensor) -> Tensor:
     """A metric that is computed by another library, and says so where it cannot be."""
     try:
-        output.numpy()
+        output.cpu().numpy()
     except RuntimeError as error:
         raise TypeError("no numbers") from error
-    return torch.from_numpy((output.numpy().argmax(1) == target.numpy()).astype(float))
+    return torch.from_numpy((output.cpu().numpy().argmax(1) == target.cpu().numpy()).astype(float))
 
 
 @pytest.mark.parametrize(
@@ -146,8 +149,10 @@ DOUBLE = tuple(tensor.double() if tensor.is_floating_point() else tensor for ten
 
 
 def test_a_batch_that_all_have_is_held_once() -> None:
-    at_hand = replace(task.data(0), train=DOUBLE)
-    runs = [started(replace(task, data=lambda _: at_hand), recipe(optimizer=SGD(lr=rate))) for rate in (0.05, 0.1)]
+    at_hand, held = task.data(0), Held()
+    runs = [
+        Run.start(task, recipe(optimizer=SGD(lr=rate)), splits=at_hand, device=CPU, place=held) for rate in (0.05, 0.1)
+    ]
 
     def first(*, once: bool) -> tuple[Tensor, ...]:
         return next(iter(Feed(runs, once=once).batches(runs, 4)))

@@ -1,0 +1,53 @@
+"""A pytest plugin (``-p tests.gpu.plugin``) with which runs that tests start on the CPU are on the GPU, real or by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.gpu.patches import Properties
+from trainables.run import Run
+
+OF_THE_CPU = {
+    "test_a_buffer_with_two_names_stays_one": "torch takes such a buffer apart where it moves a module",
+    "test_it_is_a_plain_loop": "the loop beside it is on the CPU",
+}
+"""Tests that say nothing about a GPU, and why."""
+
+BEYOND_A_NAME = {
+    "test_what_cannot_be_computed_for_several_is_refused_with_the_reason[two layers]": "its recurrent layers are small ones",
+    "test_what_cannot_be_computed_for_several_is_refused_with_the_reason[both ways]": "its recurrent layers are small ones",
+    "test_what_cannot_be_computed_for_several_is_refused_with_the_reason[projection]": "its recurrent layers are small ones",
+    "test_every_architecture_is_let_through[cnn batch-mixed]": "its batch norm does not mix types",
+    "test_other_precisions_are_near[mixed-model1]": "its batch norm does not mix types",
+}
+"""Tests of what only a real GPU does, and why the one by name does not."""
+
+
+started = [0]
+"""How many runs were."""
+
+
+def pytest_configure() -> None:
+    on_cpu = Run.start.__func__  # type: ignore[attr-defined]
+
+    def start(cls: type[Run], *given: Any, **settings: Any) -> Run:
+        run: Run = on_cpu(cls, *given, **settings | {"device": torch.device("cuda")})
+        started[0] += all(parameter.is_cuda for parameter in run.parameters)
+        return run
+
+    Run.start = classmethod(start)  # type: ignore[method-assign, assignment]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    by_name = torch.cuda.get_device_name() == Properties.name
+    left_out = OF_THE_CPU | (BEYOND_A_NAME if by_name else {})
+    for item in items:
+        if item.name in left_out:
+            item.add_marker(pytest.mark.skip(reason=left_out[item.name]))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    terminalreporter.write_line(f"{started[0]} runs were on cuda")
