@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trainables.data.feed import looked_at
 from trainables.data.source import count
+from trainables.modules import reads_only
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,9 +32,9 @@ def evaluate(
     """The loss, divided by what it counts, and each metric averaged over all samples.
 
     Sums run on the device in double precision and come over in one copy; each of several workers takes its part of the set. The
-    module's training mode is put back. Batches of tensors on the device are slices of them, nothing is copied (see ``Held`` for
-    sources). They follow one another: on a CPU each takes all threads; to a GPU they are handed without waiting for a result, so
-    that the next is queued while one is computed.
+    module's training mode is put back. Batches of tensors on the device are slices of them (see ``data.Held`` for sources), copied
+    for a module that may write into them. They follow one another: on a CPU each takes all threads; to a GPU they are handed
+    without waiting for a result, so that the next is queued while one is computed.
     """
     import torch
 
@@ -46,10 +47,13 @@ def evaluate(
     sums = torch.zeros(2 + len(metrics), dtype=torch.float64, device=device)
     training = module.training
     module.eval()
+    untouched = reads_only(module)
     with torch.inference_mode():
         for *inputs, target in looked_at(samples, size, world, device, precision.dtype()):
             if not len(target):
                 continue  # a set smaller than the number of workers: the mean over nothing is not a number
+            if not untouched:
+                inputs = [tensor.clone() for tensor in inputs]  # what is written into them stays out of the set
             with precision.autocast(device):
                 output = module(*inputs)
                 values = [total(metric(output, target), len(target)) for metric in metrics.values()]

@@ -1,4 +1,4 @@
-"""Parts of a module by name: which are frozen, and whose activations are computed again instead of kept."""
+"""Parts of a module: whose code they are, which are frozen, and whose activations are computed again instead of kept."""
 
 from __future__ import annotations
 
@@ -12,6 +12,36 @@ from trainables.errors import ConflictError
 
 if TYPE_CHECKING:
     from torch import nn
+
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+"""Where a part has the functions that are called around its passes."""
+
+OWN = ("torch.nn.", "trainables.models.", "trainables.losses.")
+"""Where code comes from that goes by nothing but its tensors and settings."""
+
+
+def reads_only(module: nn.Module) -> bool:
+    """Whether it writes nothing into what it is given, as far as is known: of torch's layers those do that are asked to."""
+    return not any(getattr(part, "inplace", False) or not known(part) for part in module.modules())
+
+
+def known(part: nn.Module) -> bool:
+    """Whether a part's code, what it calls and what is called around it are torch's or this package's."""
+    if not own(part) or hooked(part):
+        return False
+    held = vars(part)
+    return all(own(value) for name, value in held.items() if name != "_modules" and callable(value))
+
+
+def hooked(part: nn.Module) -> bool:
+    """Whether functions are called around a part's passes."""
+    return any(vars(part)[name] for name in HOOKS)
+
+
+def own(part: object) -> bool:
+    """Whether an object's code is torch's or this package's."""
+    named = getattr(part, "__module__", None) or ""
+    return f"{named}.".startswith(OWN)
 
 
 def freeze(module: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:

@@ -20,8 +20,8 @@ from trainables.keep import FORMAT
 from trainables.losses import Loss
 from trainables.micro_batch import Auto
 from trainables.modules import freeze, recompute
-from trainables.placed import Place, placed
 from trainables.plan import Plan
+from trainables.preparing import Prepare, prepare
 from trainables.recipe import Adaptable, Part, Recipe
 from trainables.scaler import Scaler
 from trainables.schedules import Schedule, reactive
@@ -84,11 +84,11 @@ class Run:
         device: torch.device,
         world: World | None = None,
         tested: bool = True,
-        place: Place = placed,
+        prepare: Prepare = prepare,
     ) -> Self:
         """A run before its first step. Raises ConflictError when recipe, task or data cannot be trained on this device.
 
-        What ``place`` makes of the splits may be held for several runs.
+        What ``prepare`` makes of the splits may be held for several runs.
         """
         conflicts = [*task.conflicts(), *recipe.conflicts(), *_disagreements(task, recipe)]
         unsupported = recipe.precision.unsupported(device) if isinstance(recipe.precision, Part) else None
@@ -104,7 +104,7 @@ class Run:
             splits = task.load(seeds.split)
         if conflicts := list(_in_order_alone(splits, recipe)):
             raise ConflictError(f"task {task.name}", conflicts)
-        splits, dtype = place(splits, recipe, device), recipe.precision.dtype()
+        splits, dtype = prepare(splits, recipe, device), recipe.precision.dtype()
         loss = recipe.loss or task.loss
         model = recipe.model.adapted(splits.shape(loss)) if isinstance(recipe.model, Adaptable) else recipe.model
         with seeded(device, "init", seeds.init):

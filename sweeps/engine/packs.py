@@ -11,7 +11,7 @@ from analysis.records import Stage, Status
 from sweeps.engine.job import Job
 from sweeps.engine.machine import hardware
 from sweeps.engine.trial import Message, Runner, failure, own_rows
-from trainables.placed import Held
+from trainables.preparing import PreparedOnce
 
 if TYPE_CHECKING:
     from trainables.fused.program import Program
@@ -51,13 +51,13 @@ class PackRunner:
     """Runs jobs that have one structure as far as their recipes tell; everything goes through ``tell``, no Exception leaves.
 
     What data, module or checkpoint make impossible to train together is trained one after the other, and says why. ``programs`` are
-    those of the last packs, by structure: the next one of that structure plays back what they have recorded. ``held`` is the data
-    that members have in common.
+    those of the last packs, by structure: the next one of that structure plays back what they have recorded. ``prepare`` holds the
+    data that members have in common.
     """
 
     runner: Runner
     programs: dict[str, Program] = field(default_factory=dict)
-    held: Held = field(default_factory=Held)
+    prepare: PreparedOnce = field(default_factory=PreparedOnce)
 
     def __call__(self, jobs: Sequence[Job], tell: TellAll) -> None:
         """Run all to their ends."""
@@ -111,7 +111,7 @@ class PackRunner:
                     best=job.stage is Stage.FINAL,
                     tested=job.tested,
                 )
-                run = member.run(self.runner.sweep.task, self.runner.device(), self.held)
+                run = member.run(self.runner.sweep.task, self.runner.device(), self.prepare)
                 why, alike = next(unfit_run(run), None), shapes(run)
             except Exception:  # what is wrong is told by the run alone, which has more room, and tries it twice
                 alone.append((job, None))

@@ -37,8 +37,8 @@ from trainables.augment import Noise
 from trainables.fused.structure import structure
 from trainables.keep import Keep
 from trainables.models import MLP
-from trainables.placed import placed
 from trainables.precision import FP64
+from trainables.preparing import prepare
 from trainables.train import train
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, in whatever comes first
@@ -664,7 +664,7 @@ def test_members_that_have_left_hold_no_data(tmp_path: Path, monkeypatch: pytest
     assert max(held) <= 4
 
 
-def test_heats_of_a_pack_convert_their_data_once_and_those_that_join_have_it_too(
+def test_members_of_a_pack_convert_their_data_once_and_those_that_join_have_it_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = small(
@@ -676,7 +676,7 @@ def test_heats_of_a_pack_convert_their_data_once_and_those_that_join_have_it_too
     )
     queue, ended = jobs(sweep, Stage.FINAL, 6), []
     done: list[int] = []
-    monkeypatch.setattr("trainables.placed.placed", lambda *given: done.append(1) or placed(*given))
+    monkeypatch.setattr("trainables.preparing.prepare", lambda *given: done.append(1) or prepare(*given))
 
     def tell(said: Mapping[str, Mapping[str, Any]], *, members: int | None = None) -> Word:
         ended.extend(name for name, message in said.items() if "status" in message)

@@ -12,9 +12,9 @@ from torch import nn
 from trainables.data.source import count, resident
 from trainables.fused.drops import own_rate
 from trainables.fused.marks import marks, marks_of
-from trainables.fused.steady import hooked
 from trainables.fused.structure import WITHIN, structure
 from trainables.fused.varied import common
+from trainables.modules import hooked
 
 if TYPE_CHECKING:
     from trainables.run import Run

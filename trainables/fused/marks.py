@@ -19,11 +19,9 @@ from torch import Tensor, nn
 
 from trainables.describe import join
 from trainables.fused.drops import own_rate
+from trainables.modules import HOOKS
 
 Marks = tuple[str, ...]
-
-HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-"""Where a module has the functions that are called around its passes."""
 
 _ALIKE = frozenset(vars(nn.Module()))
 """What every module has: its tensors and parts are told one by one, and its mode is the run's."""

@@ -15,9 +15,10 @@ from trainables.fused.layers import base_of, dropping
 from trainables.fused.marks import marks, marks_of
 from trainables.fused.recorded import Recording
 from trainables.fused.rows import Rows, shaped
-from trainables.fused.steady import reads_only, steady
+from trainables.fused.steady import parts, steady
 from trainables.fused.varied import with_own
 from trainables.losses import summed
+from trainables.modules import own, reads_only
 
 if TYPE_CHECKING:
     from trainables.fused.rows import Slot
@@ -62,7 +63,7 @@ class Program:
         recorded_from: int = WORTH,
     ) -> None:
         self.steady, self._recorded_from = steady(module, loss), recorded_from
-        self.reads_only = self.steady and reads_only(module)
+        self.reads_only = reads_only(module) and all(map(own, parts(loss)))
         self.base = base_of(module, linear=self.steady)
         self.dropping, self._places = dropping(self.base), places(self.base)
         self._marks = (marks(module), marks_of(loss))

@@ -18,7 +18,7 @@ from trainables.fused.program import Program
 from trainables.fused.states import States
 from trainables.fused.varied import common
 from trainables.keep import Keep
-from trainables.placed import Place, placed
+from trainables.preparing import Prepare, prepare
 from trainables.run import Run
 from trainables.telemetry import Meter
 from trainables.train import Ending, Trained, best_epoch, ending_of
@@ -52,8 +52,8 @@ class Member:
     best: bool = True
     tested: bool = True
 
-    def run(self, task: Task, device: torch.device, place: Place = placed) -> Run:
-        """The run as it stands on disk, its data as ``place`` makes or holds it.
+    def run(self, task: Task, device: torch.device, prepare: Prepare = prepare) -> Run:
+        """The run as it stands on disk, its data as ``prepare`` makes or holds it.
 
         Raises ConflictError when it cannot be trained, and DamagedError where its last state is of no use: ``train`` knows what to
         do then.
@@ -62,7 +62,7 @@ class Member:
         begun = found(self.folder)
         if begun.damaged:
             raise DamagedError(begun.remark)
-        run = Run.start(task, self.recipe, splits=self.splits, device=device, tested=self.tested, place=place)
+        run = Run.start(task, self.recipe, splits=self.splits, device=device, tested=self.tested, prepare=prepare)
         if begun.state is not None:
             run.load(begun.state)
         if begun.remark is not None and run.history:

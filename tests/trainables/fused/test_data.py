@@ -32,7 +32,7 @@ from trainables import (
     accuracy,
 )
 from trainables.fused.feed import Feed
-from trainables.placed import Held
+from trainables.preparing import PreparedOnce
 from trainables.run import Run
 from trainables.task import Task
 
@@ -145,13 +145,18 @@ def test_validation_sets_of_other_sizes() -> None:
     assert_pack_alike(replace(task, data=uneven), [recipe(seed=k, epochs=2) for k in range(3)])
 
 
-DOUBLE = tuple(tensor.double() if tensor.is_floating_point() else tensor for tensor in task.data(0).train)
+def doubled(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors)
+
+
+DOUBLE = doubled(task.data(0).train)
 
 
 def test_a_batch_that_all_have_is_held_once() -> None:
-    at_hand, held = task.data(0), Held()
+    at_hand, held = task.data(0), PreparedOnce()
     runs = [
-        Run.start(task, recipe(optimizer=SGD(lr=rate)), splits=at_hand, device=CPU, place=held) for rate in (0.05, 0.1)
+        Run.start(task, recipe(optimizer=SGD(lr=rate)), splits=at_hand, device=CPU, prepare=held)
+        for rate in (0.05, 0.1)
     ]
 
     def first(*, once: bool) -> tuple[Tensor, ...]:
@@ -167,10 +172,13 @@ def test_a_batch_that_all_have_is_held_once() -> None:
 @pytest.mark.parametrize("recorded_from", [RECORDED, COMPUTED], ids=["recorded", "computed"])
 def test_a_batch_that_is_written_into_is_each_member_s_own(recorded_from: int) -> None:
     built = Built(lambda: nn.Sequential(nn.LeakyReLU(0.5, inplace=True), nn.Linear(2, 3)))
-    own = [recipe(model=built, optimizer=SGD(lr=rate), epochs=2) for rate in (0.05, 0.1)]
-    at_hand = replace(task.data(0), train=DOUBLE)
+    own = [recipe(model=built, optimizer=SGD(lr=rate), epochs=3) for rate in (0.05, 0.1)]
+    drawn = task.data(0)
+    at_hand = Splits(**{name: doubled(drawn.named()[name]) for name in ("train", "val", "test")})
     assert program_of(started(task, own[0])).steady
-    assert_pack_alike(replace(task, data=lambda _: at_hand), own, recorded_from=recorded_from)
+    for metrics in ({"accuracy": accuracy}, {"accuracy": middling}):
+        given = replace(task, data=lambda _: at_hand, metrics=metrics)
+        assert_pack_alike(given, own, recorded_from=recorded_from)
 
 
 def strided(seed: int) -> Splits:

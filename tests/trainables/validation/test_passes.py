@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +310,7 @@ class Spy:
     """A model that notes where its inputs lie in evaluation."""
 
     seen: list[tuple[int, int]]
+    code: str = __name__
 
     def build(self) -> nn.Module:
         seen = self.seen
@@ -324,16 +326,61 @@ class Spy:
                 out: Tensor = self.layer(points)
                 return out
 
+        Net.__module__ = self.code
         return Net()
 
 
-def test_batches_of_tensors_are_slices_of_the_set() -> None:
-    model = Spy(seen=[])
+@pytest.mark.parametrize("code", ["trainables.models.spy", "mine"])
+def test_batches_of_tensors_are_slices_of_the_set_and_copies_for_code_that_may_write_into_them(code: str) -> None:
+    model = Spy(seen=[], code=code)
     run = next(fit(task, recipe(model=model))).run
     model.seen.clear()
     evaluate(run.module, run.splits.val, loss=run.loss, metrics=task.metrics, precision=FP64(), size=7)
     whole = run.splits.val[0].untyped_storage().data_ptr()
-    assert model.seen == [(whole, 7), (whole, 7), (whole, 6)]
+    assert [(place == whole, size) for place, size in model.seen] == [(code != "mine", size) for size in (7, 7, 6)]
+
+
+class Scaled(nn.Module):
+    """Code of one's own that writes into what it is given."""
+
+    def forward(self, points: Tensor) -> Tensor:
+        points /= 2
+        return points
+
+
+class Halved(nn.Module):
+    """The same without."""
+
+    def forward(self, points: Tensor) -> Tensor:
+        return points / 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class After:
+    """A linear layer after another."""
+
+    first: Callable[[], nn.Module]
+
+    def build(self) -> nn.Module:
+        return nn.Sequential(self.first(), nn.Linear(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("writing", "leaving"),
+    [(Scaled, Halved), (partial(nn.LeakyReLU, 0.5, inplace=True), partial(nn.LeakyReLU, 0.5))],
+    ids=["one's own", "torch's"],
+)
+def test_a_module_that_writes_into_its_input_does_not_change_the_sets(
+    writing: Callable[[], nn.Module], leaving: Callable[[], nn.Module]
+) -> None:
+    found = []
+    for first in (writing, leaving):
+        *_, last = fit(task, recipe(model=After(first=first)))
+        found.append(
+            [{name: row[name] for name in row if "/" in name and "system" not in name} for row in last.run.history]
+        )
+        torch.testing.assert_close(last.run.splits.val[0], task.data(3).val[0].double(), rtol=0.0, atol=0.0)
+    assert found[0] == found[1]
 
 
 def test_a_stream_has_no_samples_by_number_and_one_that_looks_at_all_of_it_is_fine() -> None:

@@ -83,7 +83,7 @@ def remembered(
     steps = []
     for member, optimizer in enumerate(optimizers):
         step = 0.0
-        on_device = any(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)
+        fused = optimizer.param_groups[0].get("fused")  # all groups are alike in this
         for parameter, slot in rows.parameters(member):
             state = optimizer.state[parameter]
             step = float(state.get("step", 0.0))
@@ -93,7 +93,7 @@ def remembered(
                     view.copy_(state[name])
                 state[name] = view
             if counted:
-                state.setdefault("step", torch.tensor(step, device=parameter.device if on_device else "cpu"))
+                state.setdefault("step", torch.tensor(step, device=parameter.device if fused else "cpu"))
         steps.append(torch.tensor(step))
     return tensors, steps
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from trainables.recipe import Recipe
 
-Place = Callable[[Splits[Any], "Recipe", "torch.device"], Splits[Any]]
-"""What ``placed`` does, whoever holds the result."""
+Prepare = Callable[[Splits[Any], "Recipe", "torch.device"], Splits[Any]]
+"""What ``prepare`` does, whoever holds the result."""
 
 
-def placed(splits: Splits[Any], recipe: Recipe, device: torch.device) -> Splits[Any]:
+def prepare(splits: Splits[Any], recipe: Recipe, device: torch.device) -> Splits[Any]:
     """The splits divided anew where the recipe asks for it, tensors on the device, floating ones in its precision's type.
 
     Sources stay where they are. Raises ConflictError where there are too few samples.
@@ -34,8 +34,8 @@ def placed(splits: Splits[Any], recipe: Recipe, device: torch.device) -> Splits[
     return Splits(train=there(splits.train), val=there(splits.val), test=there(splits.test), more=more)
 
 
-class Held:
-    """Places data once for all runs of one task that draw and divide it alike, and holds it for as long as one of them does."""
+class PreparedOnce:
+    """Prepares data once for all runs of one task that draw and divide it alike, and holds it for as long as one of them does."""
 
     def __init__(self) -> None:
         self._held: WeakValueDictionary[Hashable, Splits[Any]] = WeakValueDictionary()
@@ -45,12 +45,12 @@ class Held:
         return type(self), ()
 
     def __call__(self, splits: Splits[Any], recipe: Recipe, device: torch.device) -> Splits[Any]:
-        """As ``placed`` does it; what one seed has drawn is taken to be the same each time."""
+        """As ``prepare`` does it; what one seed has drawn is taken to be the same each time."""
         key = (recipe.seeds.split, recipe.split, recipe.precision.dtype(), device)
         try:
             found = self._held.get(key)
         except TypeError:  # a split of one's own that has no hash
-            return placed(splits, recipe, device)
+            return prepare(splits, recipe, device)
         if found is None:
-            found = self._held[key] = placed(splits, recipe, device)
+            found = self._held[key] = prepare(splits, recipe, device)
         return found

@@ -14,7 +14,7 @@ from tests.trainables.small import recipe, task
 from trainables import FP32, FP64, Holdout, KFold, Splits
 from trainables.fused.feed import Feed, place
 from trainables.fused.passes import Sets
-from trainables.placed import Held, placed
+from trainables.preparing import PreparedOnce, prepare
 from trainables.run import Run
 from trainables.seeds import Seeds
 
@@ -29,9 +29,9 @@ def single(seed: int) -> Splits:
 
 
 def test_what_runs_have_in_common_is_converted_once_and_let_go_with_the_last_of_them() -> None:
-    splits, held, given = single(0), Held(), replace(task, data=single)
+    splits, held, given = single(0), PreparedOnce(), replace(task, data=single)
     runs = [
-        Run.start(given, recipe(precision=FP64(), seed=Seeds(init=k, order=k)), splits=splits, device=CPU, place=held)
+        Run.start(given, recipe(precision=FP64(), seed=Seeds(init=k, order=k)), splits=splits, device=CPU, prepare=held)
         for k in range(3)
     ]
     assert len({id(run.splits) for run in runs}) == 1
@@ -64,15 +64,15 @@ def draws(**changes: Any) -> Any:
     ids=["equal", "what data does not go by", "seed", "share", "kind", "none", "type"],
 )
 def test_what_is_drawn_divided_and_converted_alike_is_held_once(other: Any, same: bool) -> None:
-    splits, held = single(0), Held()
+    splits, held = single(0), PreparedOnce()
     first, second = (held(splits, each, CPU) for each in (draws(), other))
     assert (first is second) == same
     for found, each in ((first, draws()), (second, other)):
-        torch.testing.assert_close(found.named(), placed(splits, each, CPU).named(), rtol=0.0, atol=0.0)
+        torch.testing.assert_close(found.named(), prepare(splits, each, CPU).named(), rtol=0.0, atol=0.0)
 
 
 def test_to_another_process_it_comes_empty() -> None:
-    held = Held()
+    held = PreparedOnce()
     kept = held(single(0), draws(), CPU)
     assert len(held._held) == 1
     assert len(pickle.loads(pickle.dumps(held))._held) == 0
@@ -90,7 +90,7 @@ class Named:
 
 
 def test_a_split_without_a_hash_is_made_for_each() -> None:
-    splits, held, each = single(0), Held(), replace(draws(), split=Named())
+    splits, held, each = single(0), PreparedOnce(), replace(draws(), split=Named())
     first, second = held(splits, each, CPU), held(splits, each, CPU)
     assert first is not second
     torch.testing.assert_close(first.named(), second.named(), rtol=0.0, atol=0.0)
