@@ -152,7 +152,7 @@ def _launched(sweep: Sweep, folder: Path, place: Room | None, *, fresh: bool) ->
         tried = replace(tried, sweep=replace(tried.sweep, resources=replace(largest, workers=sweep.resources.workers)))
         concurrency = 1 if sweep.compares_workers else fit.concurrency  # or seconds could not be compared
         yield _Launched(
-            laned=tried if early else laned(tried.sweep, at_once=concurrency, say=_say),
+            laned=tried if early or not fit.now else laned(tried.sweep, at_once=concurrency, say=_say),
             concurrency=concurrency,
             gpus=cluster.gpus(cluster.here()) if largest.gpus else [],
         )

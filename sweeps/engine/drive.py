@@ -51,7 +51,7 @@ def drive(
 ) -> list[TrialRecord]:
     """Run what the ledger does not hold yet; all records come back. The folder must be claimed, and Ray up for its lanes.
 
-    ``sizes`` are those of packs, by structure, in the lane of packs; of those that are not among them nothing is known.
+    ``sizes`` are those of packs, by structure, in the lane of packs, which are tried where they are None.
     An interruption leaves the folder as a later call can go on from.
     """
     begun = time.monotonic()
@@ -79,7 +79,7 @@ def drive(
             checkpoints=checkpoints,
         )
         runner = Runner(sweep=sweep, folder=checkpoints.resolve(), threads=sweep.resources.cpus)
-        _run(lane, race, runner, concurrency, folder, sizes or {})
+        _run(lane, race, runner, concurrency, folder, sizes)
         for heat in race.released:
             # One that was cut may have been writing while its folder was removed.
             shutil.rmtree(checkpoints / heat, ignore_errors=True)
@@ -92,7 +92,9 @@ def drive(
     return read_ledger(folder)
 
 
-def _run(lane: str, race: Race, runner: Runner, concurrency: int, folder: Path, sizes: Mapping[str, int]) -> None:
+def _run(
+    lane: str, race: Race, runner: Runner, concurrency: int, folder: Path, sizes: Mapping[str, int] | None
+) -> None:
     """Hand the race to its lane."""
     if lane == "local":
         local.run(race, runner)
@@ -103,10 +105,13 @@ def _run(lane: str, race: Race, runner: Runner, concurrency: int, folder: Path, 
             solo.run(race, runner, resources=resources, concurrency=concurrency, scratch=scratch)
         elif lane == "fused":
             from sweeps.engine.lanes import fused
+            from sweeps.engine.pack_sizes import choices
             from sweeps.engine.packing import Packer
             from sweeps.engine.pools import Pools
 
             pools = Pools.of(runner.sweep, at_once=concurrency)
+            if sizes is None:
+                sizes = {alike: choice.size for alike, choice in choices(runner.sweep, pools).items()}
             packer = Packer(race, sizes=sizes, pools=pools)
             fused.run(race, runner, resources=resources, concurrency=concurrency, scratch=scratch, packer=packer)
         elif lane == "crew":

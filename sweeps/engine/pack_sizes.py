@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from trainables.fused.probe import Choice
 
 
+PATIENCE = 120.0
+"""Seconds for a try where trials are run: a machine may have to be waited for, and none may come."""
+
 COPIES = 2
 """Of each member's data: its own, and the one in which all are side by side."""
 
@@ -30,16 +33,18 @@ def choices(sweep: Sweep, pools: Pools) -> dict[str, Choice]:
     """What was chosen, by structure; tried once on a machine, in a few seconds, up to the size that there are trials for, and room
     for their data.
 
-    Where trials take a GPU it is tried beside one, for which Ray must be up. Where a try fails nothing was chosen: what is wrong
-    with a trial is told by the trial.
+    Where trials take a GPU, or a cluster was joined, it is tried where they are run, for which Ray must be up. Where a try fails,
+    or no machine is free for it, nothing was chosen: what is wrong with a trial is told by the trial.
     """
     import torch
 
-    return _beside_a_gpu(sweep, pools) if sweep.resources.gpus else _tried(sweep, pools, torch.device("cpu"))
+    if sweep.resources.gpus or "RAY_ADDRESS" in os.environ:
+        return _where_trials_are_run(sweep, pools)
+    return _tried(sweep, pools, torch.device("cpu"))
 
 
-def _beside_a_gpu(sweep: Sweep, pools: Pools) -> dict[str, Choice]:
-    """In a task that takes what a trial takes, on a machine that trials are run on."""
+def _where_trials_are_run(sweep: Sweep, pools: Pools) -> dict[str, Choice]:
+    """In a task that takes what a trial takes."""
     import ray
 
     from sweeps.engine.capacity import bundle
@@ -50,11 +55,12 @@ def _beside_a_gpu(sweep: Sweep, pools: Pools) -> dict[str, Choice]:
         return _tried(sweep, pools, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
     wanted = bundle(sweep.resources)
-    takes = {"num_cpus": wanted.pop("CPU"), "num_gpus": wanted.pop("GPU"), "memory": wanted.pop("memory", 0.0)}
-    task = ray.remote(**takes, resources=wanted, max_retries=0)(tried)
+    takes = {"num_cpus": wanted.pop("CPU"), "num_gpus": wanted.pop("GPU", 0.0), "memory": wanted.pop("memory", 0.0)}
+    asked = ray.remote(**takes, resources=wanted, max_retries=0)(tried).remote()
     try:
-        found: dict[str, Choice] = ray.get(task.remote())
+        found: dict[str, Choice] = ray.get(asked, timeout=PATIENCE)
     except Exception:
+        ray.cancel(asked, force=True)
         logging.getLogger(__name__).debug("no size was chosen", exc_info=True)
         return {}
     return found

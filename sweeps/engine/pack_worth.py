@@ -13,7 +13,7 @@ import numpy as np
 from analysis.records import Stage
 from sweeps.engine.lanes import solo
 from sweeps.engine.pack_sizes import choices
-from sweeps.engine.packing import LEAST, why_alone
+from sweeps.engine.packing import LEAST, SIZE, all_alone, why_alone
 from sweeps.engine.pools import FEW, Pools
 
 if TYPE_CHECKING:
@@ -36,8 +36,10 @@ class Laned:
 
 
 def before_ray(sweep: Sweep) -> bool:
-    """Whether packs can be tried before Ray is up: no trial takes a GPU, which is not this process's to take."""
-    return sweep.resources.gpus == 0 or ("RAY_ADDRESS" not in os.environ and not solo.alone().holds.get("GPU"))
+    """Whether packs can be tried before Ray is up: on this machine, whose room is known, and without a GPU, which is not this
+    process's to take.
+    """
+    return "RAY_ADDRESS" not in os.environ and (sweep.resources.gpus == 0 or not solo.alone().holds.get("GPU"))
 
 
 def laned(sweep: Sweep, *, at_once: int, say: Callable[[str], None]) -> Laned:
@@ -45,26 +47,40 @@ def laned(sweep: Sweep, *, at_once: int, say: Callable[[str], None]) -> Laned:
 
     Not where a trial has several workers. Where the lane is named the sizes are tried all the same.
     """
-    if sweep.lane not in ("auto", "fused"):
+    if sweep.lane not in ("auto", "fused") or all_alone(sweep):
         return Laned(sweep=sweep)
     pools = Pools.of(sweep, at_once=at_once)
     if sweep.lane == "auto" and (sweep.most_workers > 1 or why_alone(sweep) or not hopeful(pools)):
         return Laned(sweep=sweep)
     say("Trying packs of trials …")
     found = choices(sweep, pools)
+    if not found:
+        say(f"  the try has failed, or no machine was free for it: {UNTRIED[sweep.lane]}")
+        return Laned(sweep=sweep)
     gain = worth(pools, found)
     share = f"all trials take about {100 / gain:.0f} % of the time that they take one by one"
     sizes = {alike: choice.size for alike, choice in found.items()}
     if sweep.lane == "fused":
-        if found:
-            largest = max(sizes.values())
-            why = next((choice.reason for choice in found.values() if choice.reason), "no pack gains a tenth")
-            say(f"  in packs of up to {largest}, {share}" if largest > 1 else f"  each is trained alone: {why}")
+        say(f"  {_in_packs(found, share)}")
         return Laned(sweep=sweep, sizes=sizes)
     taken = gain >= WORTH
     what = "so they are, as with --lane fused" if taken else "which is not worth it: each is trained alone"
     say(f"  trained together, {share}; {what}")
     return Laned(sweep=replace(sweep, lane="fused"), sizes=sizes) if taken else Laned(sweep=sweep)
+
+
+UNTRIED = {"auto": "each is trained alone", "fused": f"packs have up to {SIZE} members"}
+"""What follows where nothing was found out."""
+
+
+def _in_packs(found: Mapping[str, Choice], share: str) -> str:
+    """What is made of a sweep whose lane was named."""
+    largest = max(choice.size for choice in found.values())
+    reasons = dict.fromkeys(choice.reason for choice in found.values() if choice.reason)
+    if largest == 1:
+        return f"each is trained alone: {'; '.join(reasons) or 'no pack gains a tenth'}"
+    alone = f"; alone: {'; '.join(reasons)}" if reasons else ""
+    return f"in packs of up to {largest}, {share}{alone}"
 
 
 def hopeful(pools: Pools) -> bool:

@@ -157,3 +157,9 @@ def why_alone(sweep: Sweep) -> list[str]:
         for end in range(sweep.ends):
             found |= dict.fromkeys(unfit(sweep.corner(level, end)))
     return list(found)
+
+
+def all_alone(sweep: Sweep) -> bool:
+    """Whether none of a sweep's trials can be fused."""
+    corners = (sweep.corner(level, end) for level in sweep.levels() for end in range(sweep.ends))
+    return next(_watched(sweep), None) is not None or all(next(unfit(corner), None) is not None for corner in corners)

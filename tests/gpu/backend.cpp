@@ -1,6 +1,6 @@
 // A GPU by name: a device "cuda:0" whose memory is the processor's, and whose operations are done there.
 //
-// Tensors on it are told from those of the CPU as they are with a real one: an operation on both is refused, but for scalars, copies
+// Tensors on it are told from those of the CPU as they are with a real one: an operation on both is refused, but for numbers, copies
 // and indices, and what is asked of a number goes by way of a copy. So code that mixes devices fails here as it does there. What
 // takes time, what is queued and how a GPU rounds cannot be seen here.
 
@@ -96,17 +96,27 @@ void follow(const at::Tensor& tensor, const at::Tensor& written) {
 
 // ---- Any operation: refused where it mixes devices, else done by the processor's kernel.
 
-const std::set<std::string> INDICES = {
+const std::set<std::string> INDEXED = {
     "aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_", "aten::_unsafe_index"};
 
+// Whether an operation on a GPU takes this argument from the CPU too: indices, and numbers of operations that go value by value.
+bool from_the_cpu(const c10::OperatorHandle& op, const c10::Argument& argument, const at::Tensor& tensor) {
+  if (INDEXED.count(op.schema().name())) {
+    return argument.name() == "indices";
+  }
+  const bool written = argument.alias_info() && argument.alias_info()->isWrite();
+  return tensor.dim() == 0 && !written && op.hasTag(at::Tag::pointwise);
+}
+
 struct Seen {
+  const c10::OperatorHandle& op;
   bool gpu = false;
   std::string cpu;
-  at::Tensor operator()(const at::Tensor& tensor) {
+  at::Tensor operator()(const at::Tensor& tensor, const c10::Argument& argument) {
     if (tensor.defined()) {
       if (tensor.is_cuda()) {
         gpu = true;
-      } else if (tensor.dim() > 0) {
+      } else if (!from_the_cpu(op, argument, tensor)) {
         cpu = c10::str(tensor.sizes());
       }
     }
@@ -114,21 +124,21 @@ struct Seen {
   }
 };
 
-c10::IValue given(const c10::IValue& value, Seen& seen) {
+c10::IValue given(const c10::IValue& value, const c10::Argument& argument, Seen& seen) {
   if (value.isTensor()) {
-    return seen(value.toTensor());
+    return seen(value.toTensor(), argument);
   }
   if (value.isTensorList()) {
     c10::List<at::Tensor> list;
     for (const at::Tensor& tensor : value.toTensorVector()) {
-      list.push_back(seen(tensor));
+      list.push_back(seen(tensor, argument));
     }
     return list;
   }
   if (value.isOptionalTensorList()) {
     c10::List<std::optional<at::Tensor>> list;
     for (std::optional<at::Tensor> tensor : value.toOptionalTensorList()) {
-      list.push_back(tensor ? std::optional<at::Tensor>(seen(*tensor)) : std::nullopt);
+      list.push_back(tensor ? std::optional<at::Tensor>(seen(*tensor, argument)) : std::nullopt);
     }
     return list;
   }
@@ -158,12 +168,13 @@ void by_the_processor(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const auto& arguments = schema.arguments();
   const auto& returns = schema.returns();
   const std::vector<c10::IValue> before(stack->end() - arguments.size(), stack->end());
-  Seen seen;
-  for (auto value = stack->end() - arguments.size(); value != stack->end(); ++value) {
-    *value = given(*value, seen);
+  Seen seen{op};
+  for (size_t place = 0; place < arguments.size(); ++place) {
+    c10::IValue& value = *(stack->end() - arguments.size() + place);
+    value = given(value, arguments[place], seen);
   }
   TORCH_CHECK(
-      !seen.gpu || seen.cpu.empty() || INDICES.count(schema.name()),
+      !seen.gpu || seen.cpu.empty(),
       "Expected all tensors to be on the same device, but found cuda:0 and cpu ", seen.cpu, " in ", schema.name());
   op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
   for (size_t number = 0; number < returns.size(); ++number) {

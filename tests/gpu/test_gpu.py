@@ -12,30 +12,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from analysis.ledger import read_ledger
-from analysis.records import Status
 from tests.gpu.stand_in import ROOT, compiler, environment
 
 PACKS = [
     f"tests/trainables/fused/test_{name}.py"
     for name in (
-        "architectures",
-        "data",
-        "drops",
-        "dry",
-        "general",
-        "members",
-        "modules",
-        "recorded",
-        "rules",
-        "settings",
+        *("architectures", "data", "drops", "dry", "general", "members", "modules", "recorded", "rules", "settings"),
+        "train",
     )
 ]
 """Packs beside the same runs alone."""
 
 RUNS = [
     f"tests/trainables/test_{name}.py"
-    for name in ("augment", "averages", "clip", "curriculum", "dropout", "fit", "noise", "steps")
+    for name in ("augment", "averages", "clip", "curriculum", "dropout", "fit", "noise", "preparing", "steps")
 ]
 """Runs with every part of a recipe."""
 
@@ -55,13 +45,23 @@ def python(settings: dict[str, str], *arguments: str, cwd: Path = ROOT) -> subpr
 
 MIXED = """
 import json, torch
-there, here = torch.ones(3, device="cuda"), torch.ones(3)
+there, here, number = torch.ones(3, device="cuda"), torch.ones(3), torch.ones(())
+adam = {"lr": 0.1, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0, "eps": 1e-8, "amsgrad": False, "maximize": False}
 found = {}
 for name, tried in {
-    "sum": lambda: there + here, "stack": lambda: torch.stack([there, here]), "scalar": lambda: there + torch.ones(()),
-    "scalars": lambda: torch.stack([there.sum(), here.sum()]), "copy": lambda: there.copy_(here).cpu() + here,
-    "index": lambda: there[torch.tensor([0, 2])], "index of it": lambda: here[torch.tensor([0, 2], device="cuda")],
-    "numpy": lambda: there.numpy(), "product": lambda: torch.nn.Linear(3, 2)(there),
+    "sum": lambda: there + here,
+    "stack": lambda: torch.stack([there, here]),
+    "product": lambda: torch.nn.Linear(3, 2)(there),
+    "numbers": lambda: torch.stack([there.sum(), number]),
+    "number written": lambda: number.add_(there.sum()),
+    "index of a kernel": lambda: there.index_select(0, torch.tensor(0)),
+    "index there": lambda: here[torch.tensor([0, 2], device="cuda")],
+    "values": lambda: there.clone().index_put_([torch.tensor([0])], torch.ones(1)),
+    "step": lambda: torch._fused_adam_(*([there.clone()] for _ in range(4)), [], [number.clone()], **adam),
+    "numpy": lambda: there.numpy(),
+    "number": lambda: there + number,
+    "index": lambda: there[torch.tensor([0, 2])],
+    "copy": lambda: there.copy_(here).cpu() + here,
 }.items():
     try:
         found[name] = str(tried().device)
@@ -74,17 +74,14 @@ print(json.dumps(found))
 def test_a_gpu_by_name_refuses_what_a_real_one_does(settings: dict[str, str]) -> None:
     done = python(settings, "-c", MIXED)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {
-        "sum": "RuntimeError",
-        "stack": "RuntimeError",
-        "scalar": "cuda:0",
-        "scalars": "RuntimeError",
-        "copy": "cpu",
-        "index": "cuda:0",
-        "index of it": "RuntimeError",
-        "numpy": "TypeError",
-        "product": "RuntimeError",
-    }
+    found = json.loads(done.stdout)
+    assert [found.pop(name) for name in ("number", "index", "copy", "numpy")] == [
+        "cuda:0",
+        "cuda:0",
+        "cpu",
+        "TypeError",
+    ]
+    assert set(found.values()) == {"RuntimeError"}, found
 
 
 @pytest.mark.parametrize(("tests", "least"), [(PACKS, 1000), (RUNS, 100)], ids=["packs", "runs"])
@@ -97,13 +94,47 @@ def test_what_holds_on_a_cpu_holds_there(settings: dict[str, str], tests: Sequen
     assert int(started[1]) >= least
 
 
-def test_a_sweep_is_run_there(settings: dict[str, str], tmp_path: Path) -> None:
-    options = ["--runs", str(tmp_path), "--lane", "fused", "--trials", "2", "--seeds", "12", "--epochs", "2"]
-    own = {**settings, "XDG_CACHE_HOME": str(tmp_path)}
-    done = python(own, str(ROOT / "tests" / "sweeps" / "small.py"), *options)
+SWEPT = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+from sweeps import Resources
+from sweeps.engine.drive import drive
+from sweeps.engine.lanes import solo
+from sweeps.engine.machine import Machine
+from tests.sweeps.test_fused import losses, plain
+from trainables.fused.structure import structure
+
+def records(lane, **changes):
+    folder = Path(sys.argv[1]) / lane
+    folder.mkdir()
+    sweep = replace(plain(), **changes)
+    sizes = {structure(sweep.task, sweep.corner({}, 0)): 6}
+    ran = drive(sweep, folder, lane=lane, concurrency=1, machine=Machine.here(None), followers=[], sizes=sizes)
+    return {record.id: record for record in ran}
+
+solo.start(Resources(gpus=1))
+there = records("fused", resources=Resources(gpus=1))
+solo.stop()
+here = records("local", resources=Resources(gpus=0), early_stop=None)
+print(json.dumps([
+    (
+        record.lane,
+        max(row.get("shared", 1) for row in record.history),
+        record.cost.gpu_seconds is not None and here[name].cost.gpu_seconds is None,
+        max(abs(mine - its) for mine, its in zip(losses(record), losses(here[name]))),
+    )
+    for name, record in there.items() if name in here and record.history
+]))
+"""
+
+
+def test_a_sweep_in_packs_there_has_the_numbers_of_one_on_a_cpu(settings: dict[str, str], tmp_path: Path) -> None:
+    done = python({**settings, "RAY_AUTH_MODE": "disabled"}, "-c", SWEPT, str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
-    records = read_ledger(tmp_path / "small")
-    assert {record.status for record in records} == {Status.COMPLETED}
-    assert all(record.cost.gpu_seconds is not None for record in records)
-    assert "a trial takes 1 CPU, 1 GPU" in " ".join(done.stdout.split())
-    assert {record.lane for record in records} <= {"fused", "solo"}
+    trials = json.loads(done.stdout.splitlines()[-1])
+    assert len(trials) >= 24
+    assert {lane for lane, *_ in trials} >= {"fused"}
+    assert max(shared for _, shared, *_ in trials) == 6
+    assert all(counted for *_, counted, _ in trials)
+    assert max(difference for *_, difference in trials) < 1e-9

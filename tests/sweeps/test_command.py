@@ -439,6 +439,13 @@ def test_where_there_is_a_gpu_packs_are_tried_beside_it_once_ray_is_up(tmp_path:
     records = read_ledger(tmp_path / "small")
     assert {record.status for record in records} == {Status.COMPLETED}
     assert ("fused" in {record.lane for record in records}) == taken
+    for file in (tmp_path / "cache" / "regatta" / "packs").iterdir():
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"gains": {"4": 3.0}}))
+    again = run(*options, "--fresh", variables=variables)
+    assert "all trials take about" in again.stdout
+    assert "so they are, as with --lane fused" in again.stdout
+    shared = {row.get("shared") for record in read_ledger(tmp_path / "small") for row in record.history}
+    assert shared - {None} == {4}  # members of a pack, as was chosen
 
 
 def test_one_s_own_task_and_table(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def raced(
         concurrency=concurrency,
         machine=Machine.here(None),
         followers=[],
-        sizes=sizes,
+        sizes=sizes or {},
     )
     return {record.id: record for record in records}
 

@@ -19,7 +19,7 @@ from analysis.records import Stage
 from sweeps import TPE, Also, Random, Resources, Sweep, choice, each, log_uniform
 from sweeps.engine.estimate import HEAT_SHARE
 from sweeps.engine.pack_sizes import choices, room_for
-from sweeps.engine.pack_worth import Laned, gained, laned, worth
+from sweeps.engine.pack_worth import Laned, before_ray, gained, laned, worth
 from sweeps.engine.pools import Pools
 from tests.sweeps.small import small
 from trainables import SGD, Cosine, Minimise, Recipe
@@ -115,8 +115,14 @@ def test_gains_lie_between_those_that_were_tried_and_end_at_the_size_that_was_ch
         {"log_every": 5},
         {"recipe": PARTS, "search": None},
         {"also": Also(goal=Minimise("cpu_seconds"))},
+        {"lane": "fused", "log_every": 5},
+        {"lane": "fused", "also": Also(goal=Minimise("cpu_seconds"))},
+        {"lane": "fused", "recipe": PARTS, "search": None},
     ],
-    ids=["too few finals", "fewer than are timed", "log_every", "micro_batch", "a goal that packs share out"],
+    ids=[
+        *("too few finals", "fewer than are timed", "log_every", "micro_batch", "a goal that packs share out"),
+        *("named, log_every", "named, a goal that packs share out", "named, micro_batch"),
+    ],
 )
 def test_what_cannot_gain_is_not_tried(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     def tried(*_: Any) -> Mapping[str, Choice]:
@@ -216,5 +222,23 @@ def test_a_try_that_shows_no_gain_leaves_trials_alone(monkeypatch: pytest.Monkey
     laned(named, at_once=2, say=said.append)
     assert said[5] == "  each is trained alone: Own: vmap cannot take it (RuntimeError)"
     monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda *_: {})  # the try has failed
-    laned(named, at_once=2, say=said.append)
-    assert len(said) == 7
+    assert laned(named, at_once=2, say=said.append) == Laned(sweep=named)
+    assert said[7] == "  the try has failed, or no machine was free for it: packs have up to 32 members"
+    assert laned(sweep, at_once=2, say=said.append) == Laned(sweep=sweep)
+    assert said[9] == "  the try has failed, or no machine was free for it: each is trained alone"
+    both = {"shape": refused, "other": Choice(size=16, gains=GAINS)}
+    monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda *_: both)
+    assert laned(named, at_once=2, say=said.append).sizes == {"shape": 1, "other": 16}
+    assert re.fullmatch(r"  in packs of up to 16, .*; alone: Own: vmap cannot take it \(RuntimeError\)", said[11])
+
+
+def test_packs_are_tried_before_ray_is_up_on_this_machine_s_processors_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("RAY_OVERRIDE_RESOURCES", raising=False)
+    assert before_ray(many(resources=Resources(gpus=0)))
+    assert before_ray(many()) or torch.cuda.is_available()
+    monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", '{"GPU": 1}')
+    assert not before_ray(many())
+    assert before_ray(many(resources=Resources(gpus=0)))
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert not before_ray(many(resources=Resources(gpus=0)))
