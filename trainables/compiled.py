@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trainables.modules import harmless
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -66,7 +68,7 @@ def warm(run: Run) -> None:
                 for size, samples in _looked_at(run).items():
                     *inputs, _ = moved(head(samples, size), run.device, run.recipe.precision.dtype())
                     with run.recipe.precision.autocast(run.device):
-                        module(*inputs)
+                        harmless(module)(*inputs)
     run.optimizer.zero_grad()
     with torch.no_grad():
         for buffer, before in buffers:

@@ -14,6 +14,7 @@ import torch
 
 from trainables.batches import split
 from trainables.checkpoints import load_weights
+from trainables.modules import harmless
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -131,7 +132,7 @@ def _answered(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
     module.eval()
     try:
         with torch.inference_mode():
-            output: Tensor = module(*inputs)
+            output: Tensor = harmless(module)(*inputs)
     finally:
         module.train(training)
     return output

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from trainables.data.feed import looked_at
 from trainables.data.source import count
-from trainables.modules import reads_only
+from trainables.modules import harmless
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -47,15 +47,13 @@ def evaluate(
     sums = torch.zeros(2 + len(metrics), dtype=torch.float64, device=device)
     training = module.training
     module.eval()
-    untouched = reads_only(module)
+    outputs = harmless(module)
     with torch.inference_mode():
         for *inputs, target in looked_at(samples, size, world, device, precision.dtype()):
             if not len(target):
                 continue  # a set smaller than the number of workers: the mean over nothing is not a number
-            if not untouched:
-                inputs = [tensor.clone() for tensor in inputs]  # what is written into them stays out of the set
             with precision.autocast(device):
-                output = module(*inputs)
+                output = outputs(*inputs)
                 values = [total(metric(output, target), len(target)) for metric in metrics.values()]
                 values += weighed(loss, output, target)
             # A metric of another library comes from the CPU.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainables.errors import ConflictError
 
@@ -18,6 +18,11 @@ HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backwa
 
 OWN = ("torch.nn.", "trainables.models.", "trainables.losses.")
 """Where code comes from that goes by nothing but its tensors and settings."""
+
+
+def harmless(module: nn.Module) -> Callable[..., Any]:
+    """The module as a function that leaves what it is given as it was: one that may write into it is given a copy."""
+    return module if reads_only(module) else lambda *inputs: module(*(tensor.clone() for tensor in inputs))
 
 
 def reads_only(module: nn.Module) -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from trainables.batches import split
+from trainables.modules import harmless
 from trainables.spread import Spread, spread
 
 if TYPE_CHECKING:
@@ -43,9 +44,10 @@ class OverViews(nn.Module):
 
     def forward(self, first: Tensor, *rest: Tensor) -> Tensor:
         """The averaged output."""
-        outputs = [self.module(first, *rest)]
+        seen_by = harmless(self.module)
+        outputs = [seen_by(first, *rest)]
         for view in self._views:
-            output = self.module(view.change(first), *rest)
+            output = seen_by(view.change(first), *rest)
             outputs.append(view.undo(output) if view.undo is not None else output)
         seen = torch.stack(outputs)
         seen = seen.float() if seen.element_size() < 4 else seen
@@ -87,7 +89,7 @@ def by_sample(
         with torch.inference_mode(), precision.arithmetic():
             for *inputs, target in split(samples, size):
                 with precision.autocast(inputs[0].device):
-                    output = module(*inputs)
+                    output = harmless(module)(*inputs)
                     for name, judge in judges.items():
                         found[name].append(_values(judge(output, target), len(target)))
                 counts.append(len(target))

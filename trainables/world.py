@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
+from trainables.modules import harmless
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.distributed import ProcessGroup
@@ -139,5 +141,5 @@ def _pieces(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 def idle_parameters(module: nn.Module, batch: Tensors, loss: Loss) -> bool:
     """True when some trainable parameter gets no gradient from this batch; the module is left as it was."""
     probe = copy.deepcopy(module).eval()
-    loss(probe(*batch[:-1]), batch[-1]).sum().backward()  # type: ignore[no-untyped-call]
+    loss(harmless(probe)(*batch[:-1]), batch[-1]).sum().backward()  # type: ignore[no-untyped-call]
     return any(parameter.grad is None for parameter in probe.parameters() if parameter.requires_grad)

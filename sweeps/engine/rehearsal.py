@@ -67,6 +67,7 @@ def _step(sweep: Sweep, recipe: Recipe, splits: Splits) -> None:
     from trainables.data.source import head, moved
     from trainables.evaluate import evaluate
     from trainables.losses import summed
+    from trainables.modules import harmless
     from trainables.run import Run
     from trainables.validation.passes import prepared
 
@@ -74,7 +75,7 @@ def _step(sweep: Sweep, recipe: Recipe, splits: Splits) -> None:
         run = Run.start(sweep.task, recipe, splits=splits, device=torch.device("cpu"))
         few = head(run.splits.train, min(4, run.plan.micro_batch))
         batch = moved(few, run.device, recipe.precision.dtype())
-        loss = summed(run.loss, run.module(*batch[:-1]), batch[-1])
+        loss = summed(run.loss, harmless(run.module)(*batch[:-1]), batch[-1])
         loss.backward()  # type: ignore[no-untyped-call]
         evaluate(
             run.module,

@@ -74,6 +74,14 @@ def test_regressions_give_mean_and_variance_between_members() -> None:
     assert regressed(torch.ones(1, 3)).variance.tolist() == [0.0, 0.0, 0.0]
 
 
+def test_members_that_write_into_their_input_are_given_the_same() -> None:
+    members = [nn.Sequential(nn.LeakyReLU(0.5, inplace=True), nn.Linear(2, 3)) for _ in range(3)]
+    x = torch.randn(5, 2)
+    before, alone = x.clone(), torch.stack([member(x.clone()) for member in members])
+    torch.testing.assert_close(Ensemble(members)(x), alone)
+    torch.testing.assert_close(x, before, rtol=0.0, atol=0.0)
+
+
 def test_members_answer_in_evaluation_mode_and_are_left_as_they_were() -> None:
     dropping = nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.9))
     fixed = nn.Linear(2, 3).eval()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.small import recipe, task
-from trainables import CrossEntropy, accuracy
+from trainables import FP64, CrossEntropy, accuracy
 from trainables.ensemble import classified
 from trainables.evaluate import evaluate
 from trainables.fit import fit
@@ -47,6 +47,28 @@ def test_an_error_that_the_symmetry_forbids_is_taken_out() -> None:
     averaged = OverViews(model, [MIRROR], probabilities=False)(x) - target
     assert plain > 0.1
     assert averaged.abs().max() < 1e-12
+
+
+class Halving(nn.Module):
+    """Writes into what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3, dtype=torch.float64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x /= 2
+        out: Tensor = self.layer(x)
+        return out
+
+
+def test_a_module_that_writes_into_its_input_sees_every_view_of_the_same() -> None:
+    model, x, y = Halving(), drawn(9, 6, name="x"), torch.arange(9) % 3
+    before, whole = x.clone(), [model(sample.clone()) for sample in (x, x.flip(-1))]
+    expected = torch.stack(whole).mean(0)
+    torch.testing.assert_close(OverViews(model, [MIRROR], probabilities=False)(x), expected, rtol=0.0, atol=1e-15)
+    by_sample(model, (x, y), loss=CrossEntropy(), metrics={"accuracy": accuracy}, precision=FP64(), size=4)
+    torch.testing.assert_close(x, before, rtol=0.0, atol=0.0)
 
 
 def test_where_there_is_no_symmetry_it_harms() -> None:
@@ -163,6 +185,6 @@ def test_the_cost_is_a_ratio_with_its_spread() -> None:
 
     found = cost(lambda: run("plain"), lambda: run("averaged"), device=torch.device("cpu"))
     assert calls[:2] == ["averaged", "plain"]
-    assert calls.count("plain") == calls.count("averaged") + 1 > 14
+    assert calls.count("plain") == calls.count("averaged") + 1 > 7
     assert found.count == 7
     assert 0 < found.low <= found.value <= found.high < math.inf
