@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import torch
@@ -56,7 +57,7 @@ def refused(run: Run) -> str | None:
         if out_of_memory(error):
             raise
         said = str(error).strip().splitlines() or [""]
-        return f"{name}: vmap cannot take it ({type(error).__name__}: {said[0][:160]})"
+        return f"{name}: vmap cannot take it ({type(error).__name__}: {shorten(said[0], 160, placeholder=' …')})"
     return found and f"{name}: {found}"
 
 
