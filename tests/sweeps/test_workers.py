@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from sweeps import ASHA, Random, Resources, Sweep, each, log_uniform
 from sweeps.engine.drive import drive
 from sweeps.engine.lanes import solo
 from sweeps.engine.machine import Machine
-from tests.sweeps.small import small
-from tests.sweeps.troubled import Net, slow_to_end
+from tests.sweeps.small import small, task
+from tests.sweeps.troubled import Net, SlowToHear, slow_to_end
 from trainables import EMA, SGD, AdamW, ClipNorm, Cosine, Recipe
 from trainables.models import MLP
 from trainables.precision import FP64
@@ -44,8 +45,6 @@ def ray_is_up() -> Iterator[None]:
 
 def raced(sweep: Sweep, folder: Path, lane: str, *, workers: int = 1, concurrency: int = 1) -> dict[str, TrialRecord]:
     """Run a sweep in a lane; its records by id."""
-    from dataclasses import replace
-
     folder.mkdir()
     sweep = replace(sweep, resources=Resources(workers=workers, gpus=0))
     records = drive(sweep, folder, lane=lane, concurrency=concurrency, machine=Machine.here(None), followers=[])
@@ -69,7 +68,8 @@ def everything(**changes: Any) -> Sweep:
         precision=FP64(),
         epochs=3,
     )
-    return small(recipe=recipe, search=None, early_stop=None, **{"seeds": 1, **changes})
+    slow = replace(task, data=SlowToHear())
+    return small(task=slow, recipe=recipe, search=None, early_stop=None, **{"seeds": 1, **changes})
 
 
 def test_all_lanes_give_the_same_losses(tmp_path: Path) -> None:

@@ -6,14 +6,18 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
+from ray.util.queue import Queue
 from torch import Tensor, nn
 
+from tests.trainables.small import clusters
+from trainables import Splits
 from trainables.fit import Epoch
 
 STEP = 6
@@ -79,3 +83,25 @@ def slow_to_end(epochs: Iterator[Epoch]) -> Iterator[Epoch]:
     except GeneratorExit:  # it was cut; one that reaches its end is in nobody's way
         time.sleep(10)  # so long that even a busy driver hands its actor over meanwhile
         raise
+
+
+class SlowToHear:
+    """Data that makes a process to which it is sent slow to pass on what others put into its queue of Ray's."""
+
+    def __call__(self, seed: int) -> Splits:
+        return clusters(seed)
+
+    def __reduce__(self) -> tuple[Callable[[], SlowToHear], tuple[()]]:
+        return _arrived, ()
+
+
+def _arrived() -> SlowToHear:
+    quick = Queue.get
+
+    def get(self: Queue, *args: Any, **settings: Any) -> Any:
+        item = quick(self, *args, **settings)
+        time.sleep(3)
+        return item
+
+    Queue.get = get
+    return SlowToHear()

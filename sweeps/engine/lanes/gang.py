@@ -10,7 +10,6 @@ from typing import Any
 
 import ray
 import ray.train
-from ray import tune
 from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
@@ -19,6 +18,9 @@ from sweeps.engine.lanes.tuning import PROXY, brokered, scaling, tuned
 from sweeps.engine.race import RESTARTS, Race
 from sweeps.engine.spec import Resources
 from sweeps.engine.trial import Message, Runner
+
+LAST = 0
+"""What the word on a job's last message goes by, as the others do by their epochs."""
 
 
 def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, scratch: Path) -> None:
@@ -29,26 +31,28 @@ def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, s
         serve(runner, broker, **config)
 
     def trial(config: Mapping[str, Any]) -> None:
-        workers = runner.sweep.workers(Job.from_json(config["jobs"][0]).point)
-        said = ""
+        job, said = Job.from_json(config["jobs"][0]), ""
+        heard = TuneReportCallback()
         for deaths in range(RESTARTS + 1):
             name = f"gang-{uuid.uuid4().hex[:12]}"
             trainer = TorchTrainer(
                 work,
                 train_loop_config={"text": config["jobs"][0], "name": name, "deaths": deaths},
-                scaling_config=scaling(resources, workers),
-                run_config=ray.train.RunConfig(name=name, storage_path=str(scratch), callbacks=[TuneReportCallback()]),
+                scaling_config=scaling(resources, runner.sweep.workers(job.point)),
+                run_config=ray.train.RunConfig(name=name, storage_path=str(scratch), callbacks=[heard]),
             )
             try:
                 trainer.fit()
-                return
+                break
             except ray.train.TrainingFailedError as error:
                 said = str(error)
-        reason = (
-            f"a worker died {RESTARTS + 1} times (killed from outside, or out of memory); the last checkpoint is kept"
-        )
-        last = {"rows": [], "status": "failed", "reason": reason, "error": f"{reason}\n{said}", "deaths": RESTARTS + 1}
-        tune.report({"message": json.dumps(last)})
+        else:
+            reason = f"a worker died {RESTARTS + 1} times (killed from outside, or out of memory); the last checkpoint is kept"
+            last = {"rows": [], "status": "failed", "reason": reason, "error": f"{reason}\n{said}", "waits": LAST}
+            heard.after_report(None, [{"message": json.dumps({**last, "deaths": RESTARTS + 1})}], None)
+        # Ray hands on what workers report from one queue and what the trial says itself from another. It waits forever where
+        # the second, in which a trial says that it has returned, is filled before the first is empty.
+        ray.get(broker.verdict.remote(job.id, LAST))
 
     tuned(race, trial, wanted=PROXY, concurrency=concurrency, scratch=scratch, reuse=False, judged=judged)
 
@@ -65,4 +69,4 @@ def serve(runner: Runner, broker: Any, *, text: str, name: str, deaths: int) -> 
         ray.train.report({"message": json.dumps(message)})
 
     last = Group(runner, broker, rank=rank, size=size).run(Job.from_json(text), workers=size, name=name, send=send)
-    send({**last, "deaths": deaths})
+    send({**last, "deaths": deaths, "waits": LAST})

@@ -69,10 +69,11 @@ class Group:
         def tell(message: Message) -> bool:
             # A failure of the first worker is met here, where leaving the process group wakes the others, and not inside ``send``.
             world.told(None)
-            send({**message, "waits": waits})
+            epoch = message["rows"][-1]["epoch"] if waits else None
+            send({**message, "waits": epoch})
             if not waits or self._rank > 0:
                 return False
-            return bool(ray.get(self._broker.verdict.remote(job.id, message["rows"][-1]["epoch"])))
+            return bool(ray.get(self._broker.verdict.remote(job.id, epoch)))
 
         world = World(rank=self._rank, size=workers, group=self._group(workers))
         if self._rank >= workers:

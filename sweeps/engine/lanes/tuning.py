@@ -246,8 +246,8 @@ class Marshal(TrialScheduler):  # type: ignore[misc]
         """Of one job."""
         job = json.loads(trial.config["jobs"][0])["id"]
         stop = self._race.told(job, message)
-        if self._judged is not None and message.get("waits"):
-            self._judged(job, message["rows"][-1]["epoch"], stop)
+        if self._judged is not None and message.get("waits") is not None:
+            self._judged(job, message["waits"], stop)
         return stop
 
     def _pack(self, trial: Any, message: Mapping[str, Any]) -> bool:
