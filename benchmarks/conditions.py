@@ -63,7 +63,8 @@ def invocation(module: str, given: Sequence[str]) -> str:
 def under(where: Mapping[str, Any], versions: Mapping[str, str]) -> str:
     """Machine and versions as the line below a table."""
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return f"{where['cpu']}, {where['cores']} cores, load up to {where['load']:.1f}; {named}"
+    gpu = f"{where['gpu']}, " if "gpu" in where else ""
+    return f"{gpu}{where['cpu']}, {where['cores']} cores, load up to {where['load']:.1f}; {named}"
 
 
 def cell(spread: Mapping[str, Any]) -> str:

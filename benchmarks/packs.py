@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from benchmarks.loops.work import LR, Work, batches, evaluated
 from trainables.models import CNN, GRU, LSTM, MLP, ResidualMLP, Transformer
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     import trainables as t
@@ -59,35 +59,37 @@ def recipe_of(work: Work, member: int) -> t.Recipe:
     )
 
 
-def bare(work: Work, *, compiled: bool = False) -> Iterator[float]:
+def bare(work: Work, device: torch.device, *, compiled: bool = False) -> Iterator[float]:
     """The first member's training as one would write it by hand, an epoch at a time; its mean loss comes back.
 
-    Fused AdamW, one gather an epoch and views from then on, the loss read once; the validation set after each epoch and the test
-    set after the best ones, as the product does.
+    Fused AdamW, all data on the device, one gather an epoch and views from then on, the loss read once; the validation set after
+    each epoch and the test set after the best ones, as the product does.
     """
     import torch
     from torch.nn import functional
 
     splits = work.data()
-    inputs, target = splits.train
-    model = adapted(work, splits)
+    (inputs, target), val, test = [
+        tuple(t.to(device) for t in part) for part in (splits.train, splits.val, splits.test)
+    ]
+    model = adapted(work, splits).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, fused=True)
     called: Callable[[Tensor], Tensor] = torch.compile(model) if compiled else model
     epoch, best = 0, 0.0
     while True:
         epoch += 1
         model.train()
-        loss_sum = torch.zeros(())
-        for x, y in batches(inputs, target, work.order(epoch), work.batch):
+        loss_sum = torch.zeros((), device=device)
+        for x, y in batches(inputs, target, work.order(epoch).to(device), work.batch):
             loss = functional.cross_entropy(called(x), y)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()
             loss_sum += loss.detach()
-        _, accuracy = evaluated(model, *splits.val)
+        _, accuracy = evaluated(model, *val)
         if accuracy > best:
             best = accuracy
-            evaluated(model, *splits.test)
+            evaluated(model, *test)
         yield float(loss_sum) / work.steps
 
 
@@ -100,19 +102,17 @@ def adapted(work: Work, splits: t.Splits) -> nn.Module:
     return replace(work, model=work.model.adapted(splits.shape(CrossEntropy()))).module()
 
 
-def alone(work: Work) -> Iterator[float]:
+def alone(work: Work, device: torch.device) -> Iterator[float]:
     """The same by ``fit``."""
     from benchmarks.loops.ours import task
     from trainables.fit import fit
 
-    for epoch in fit(task(work), recipe_of(work, 0)):
+    for epoch in fit(task(work), recipe_of(work, 0), device=device):
         yield epoch.metrics["train/loss"]
 
 
-def together(work: Work, size: int) -> Iterator[float]:
+def together(work: Work, size: int, device: torch.device) -> Iterator[float]:
     """A pack of so many members; the first one's loss comes back. Recorded at once: a long run comes to that soon."""
-    import torch
-
     from benchmarks.loops.ours import task
     from trainables.fused.pack import Pack
     from trainables.fused.program import Program
@@ -120,7 +120,7 @@ def together(work: Work, size: int) -> Iterator[float]:
     from trainables.run import Run
     from trainables.telemetry import Meter
 
-    told, device = task(work), torch.device("cpu")
+    told = task(work)
     splits = told.load(0)
     runs: list[Run] = [Run.start(told, recipe_of(work, member), splits=splits, device=device) for member in range(size)]
     first = runs[0]
@@ -132,40 +132,57 @@ def together(work: Work, size: int) -> Iterator[float]:
 
 @dataclass(kw_only=True, slots=True)
 class Paced:
-    """A loop that is taken epoch by epoch: CPU seconds and the loss of each, and the memory that its first ones need at most.
+    """A loop that is taken epoch by epoch: seconds of each by ``clock``, its loss, and the memory that the first ones need at most.
 
-    ``peak_bytes`` is by how much the process's resident memory grew at most in them, building included; None where the system
-    does not tell. What the loop before has given back and the process still holds is not in it, so it is a lower bound.
+    ``peak_bytes`` is by how much the process's resident memory grew at most in them, building included, or its memory on a GPU;
+    None where the system does not tell. What the loop before has given back and the process still holds is not in it, so it is a
+    lower bound.
     """
 
     epochs: Iterator[float]
+    device: torch.device
+    clock: Callable[[], float]
     seconds: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     peak_bytes: int | None = None
 
     def warmed(self) -> None:
         """The first two epochs, which are not timed: what is recorded of a pack is recorded in them."""
-        before = _reset()
+        before = _reset(self.device)
         self.losses += [next(self.epochs), next(self.epochs)]
-        after = _status("VmHWM")
+        after = _most(self.device)
         self.peak_bytes = after - before if before is not None and after is not None else None
 
     def turn(self) -> float:
-        """CPU time of the next epoch."""
-        begun = time.process_time()
+        """How long the next epoch takes."""
+        begun = self.clock()
         self.losses.append(next(self.epochs))
-        self.seconds.append(time.process_time() - begun)
+        self.seconds.append(self.clock() - begun)
         return self.seconds[-1]
 
 
-def _reset() -> int | None:
-    """Give back what is free, and count the peak from here on: the bytes that are resident now."""
+def _reset(device: torch.device) -> int | None:
+    """Give back what is free, and count the peak from here on: the bytes that are held now."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
     try:
         ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
     except (OSError, AttributeError):
         return None
     return _status("VmRSS")
+
+
+def _most(device: torch.device) -> int | None:
+    """Bytes that were held at most since ``_reset``."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    return _status("VmHWM")
 
 
 def _status(name: str) -> int | None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.fused import GOALS, TOLERANCE
 from benchmarks.packs import KINDS, alone, bare, together, work_of
@@ -18,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize("name", KINDS)
 def test_all_loops_train_the_same(name: str) -> None:
     work = work_of(name, 16, 2)
-    loops = bare(work), alone(work), together(work, 2)
+    device = torch.device("cpu")
+    loops = bare(work, device), alone(work, device), together(work, 2, device)
     by_hand, fitted, packed = [[next(loop) for _ in range(2)] for loop in loops]
     assert fitted == pytest.approx(by_hand, rel=TOLERANCE)
     assert packed == pytest.approx(by_hand, rel=TOLERANCE)
@@ -31,7 +33,7 @@ def test_the_smallest_run() -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert {*GOALS, "meaning", "goals", "rounds", "threads", "command", "machine", "versions"} <= result.keys()
+    assert {*GOALS["cpu"], "meaning", "goals", "rounds", "threads", "command", "machine", "versions"} <= result.keys()
     assert result["same_training"]
     (entry,) = result["combinations"]
     assert (entry["network"], entry["batch"], entry["size"]) == ("mlp5k", 32, 4)
@@ -44,3 +46,11 @@ def test_an_unknown_network_is_refused() -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 2
     assert "mlp86k" in done.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    command = [sys.executable, "-m", "benchmarks.fused", "--device", "cuda"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 2
+    assert "finds no GPU" in done.stderr

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tests.gpu.captured import Graph, capturing
+
 
 class Properties:
     """Of the device."""
@@ -36,7 +38,7 @@ class Event:
 
 
 class Stream:
-    """The only one."""
+    """Everything is done at once, whichever it is given to."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
@@ -54,12 +56,29 @@ class Stream:
         pass
 
 
+current = [Stream()]
+
+
+class On:
+    """Work is given to a stream within."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def __enter__(self) -> None:
+        self._before, current[0] = current[0], self._stream
+
+    def __exit__(self, *_: object) -> None:
+        current[0] = self._before
+
+
 DRIVER: dict[str, Any] = {
     "_lazy_init": lambda: None,
     "is_available": lambda: True,
     "is_initialized": lambda: True,
     "is_bf16_supported": lambda *_: True,
-    "is_current_stream_capturing": lambda: False,
+    "is_current_stream_capturing": lambda: capturing[0],
+    "CUDAGraph": Graph,
     "device_count": lambda: 1,
     "current_device": lambda: 0,
     "device": lambda *_: contextlib.nullcontext(),
@@ -79,8 +98,8 @@ DRIVER: dict[str, Any] = {
     "manual_seed_all": lambda seed: torch.default_generator.manual_seed(seed),
     "Event": Event,
     "Stream": Stream,
-    "current_stream": Stream,
-    "stream": lambda *_: contextlib.nullcontext(),
+    "current_stream": lambda *_: current[0],
+    "stream": On,
 }
 
 
@@ -93,6 +112,7 @@ def install() -> None:
     Tensor.pin_memory = lambda self, *_: self  # type: ignore[method-assign]
     Tensor.record_stream = lambda *_: None  # type: ignore[method-assign]
     torch.backends.cudnn.is_acceptable = lambda *_: False
+    vars(torch._C).setdefault("_host_emptyCache", lambda: None)
     vars(recurrent)["_VF"] = Recurrent(vars(recurrent)["_VF"])
     for kind in (Tensor, nn.Parameter):
         kind.__deepcopy__ = _copied(kind.__deepcopy__)  # type: ignore[method-assign]

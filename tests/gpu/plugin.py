@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.gpu.patches import Properties
+from trainables.fused import graphed
 from trainables.run import Run
 
 OF_THE_CPU = {
@@ -27,8 +28,12 @@ BEYOND_A_NAME = {
 }
 """Tests of what only a real GPU does, and why the one by name does not."""
 
-started = [0]
-"""How many runs were."""
+started, launched = [0], [0]
+"""How many runs were, and how many CUDA graphs were launched."""
+
+
+def by_name() -> bool:
+    return bool(torch.cuda.get_device_name() == Properties.name)
 
 
 def pytest_configure() -> None:
@@ -40,11 +45,20 @@ def pytest_configure() -> None:
         return run
 
     Run.start = classmethod(start)  # type: ignore[method-assign, assignment]
+    replay = torch.cuda.CUDAGraph.replay
+
+    def counted(self: torch.cuda.CUDAGraph) -> None:
+        launched[0] += 1
+        replay(self)
+
+    torch.cuda.CUDAGraph.replay = counted  # type: ignore[method-assign]
+    if by_name():
+        # A processor does the same work either way.
+        graphed.sooner = lambda *_: True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    by_name = torch.cuda.get_device_name() == Properties.name
-    left_out = OF_THE_CPU | (BEYOND_A_NAME if by_name else {})
+    left_out = OF_THE_CPU | (BEYOND_A_NAME if by_name() else {})
     named = {f"{item.path.name}::{item.name}": item for item in items}
     there = {item.path.name for item in items}
     for name, reason in left_out.items():
@@ -55,4 +69,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    terminalreporter.write_line(f"{started[0]} runs were on cuda")
+    terminalreporter.write_line(f"{started[0]} runs were on cuda, {launched[0]} graphs were launched")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import torch
 from torch import fx
+
+from trainables.fused.recorder import written
 
 aten = torch.ops.aten
 
@@ -36,7 +37,7 @@ def turned(graph: fx.Graph) -> None:
         tensors = 1 if node.target in _FORWARD else 2
         value = node.meta["val"]  # of the same shape as what it is given
         if (
-            any(map(_written, (node, *node.args[:tensors])))
+            any(map(written, (node, *node.args[:tensors])))
             or value.ndim < 2
             or node.args[tensors] % value.ndim != value.ndim - 1
             or value.shape[-1] >= SHORT
@@ -51,18 +52,6 @@ def turned(graph: fx.Graph) -> None:
             found = graph.call_function(node.target, (*exchanged, value.ndim - 2, *node.args[tensors + 1 :]))
             _put(graph, node, found, across)
     graph.eliminate_dead_code()
-
-
-def _written(node: fx.Node) -> bool:
-    """Whether something is written into it, or into a view of it: a stand-in would not be."""
-    for user in node.users:
-        schema = getattr(user.target, "_schema", None)
-        if schema is not None and schema.is_mutable:
-            return True
-        viewed = schema is not None and any(given.alias_info is not None for given in schema.returns)
-        if (viewed or user.target is operator.getitem) and _written(user):
-            return True
-    return False
 
 
 def _narrow(node: Any) -> bool:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from trainables.fused.general import generalised
+from trainables.fused.graphed import Graphed
 from trainables.fused.interpreted import interpreted
 from trainables.fused.kernels import turned
 from trainables.fused.recorder import copied, laid_as, traced
@@ -74,8 +75,11 @@ def _recorded(call: Callable[..., Any], arguments: Sequence[Tensor]) -> fx.Graph
 
 
 def _player(module: fx.GraphModule, arguments: Sequence[Tensor]) -> Callable[..., Any]:
-    """What plays a recording without Python, where it can be had; on a GPU the interpreter would begin to compile."""
-    if arguments[0].device.type == "cpu":
+    """What plays a recording with little of Python or none; on a GPU the interpreter would begin to compile."""
+    device = arguments[0].device
+    if device.type == "cuda":
+        return Graphed(module)
+    if device.type == "cpu":
         with torch.random.fork_rng(devices=[]):
             played = interpreted(module, arguments)
         if played is not None:

@@ -16,10 +16,10 @@ from torch.utils.weak import WeakTensorKeyDictionary
 def traced(call: Callable[..., Any], arguments: Sequence[Tensor]) -> fx.GraphModule:
     """What ``call`` does with ``arguments``, tensor by tensor: every operation below autograd, vmap and autocast, in order.
 
-    Each node that stands for a tensor has one of its shape, strides and type, without memory, as ``meta["val"]``; numbers that
-    are made into a tensor are attributes of the module. Torch's ``make_fx`` gives the same in ten times as long. Raises ValueError
-    where the next call might do something else: where a number is asked of a tensor, or a shape goes by its values, and where a
-    tensor comes from elsewhere, unless it is made of numbers on the way.
+    Each node that stands for a tensor has one of its shape, strides and type, without memory, as ``meta["val"]``, and where it lies
+    as ``meta["device"]``; numbers that are made into a tensor are attributes of the module. Torch's ``make_fx`` gives the same in
+    ten times as long. Raises ValueError where the next call might do something else: where a number is asked of a tensor, or a
+    shape goes by its values, and where a tensor comes from elsewhere, unless it is made of numbers on the way.
     """
     recorder = _Recorder()
     for number, tensor in enumerate(arguments):
@@ -37,9 +37,26 @@ def copied(tensor: Tensor) -> Tensor:
 
 def laid_as(tensor: Tensor, strides: Sequence[int]) -> Tensor:
     """The same values in memory of their own with these strides; along a dimension whose stride is 0, the first of them."""
-    once = tensor[tuple(slice(None) if stride else slice(1) for stride in strides)]
-    found = torch.empty_strided(once.shape, strides, dtype=tensor.dtype, device=tensor.device)
-    return found.copy_(once).expand_as(tensor)
+    first = once(tensor, strides)
+    found = torch.empty_strided(first.shape, strides, dtype=tensor.dtype, device=tensor.device)
+    return found.copy_(first).expand_as(tensor)
+
+
+def once(tensor: Tensor, strides: Sequence[int]) -> Tensor:
+    """The values that memory with these strides holds: along a dimension whose stride is 0, the first of them."""
+    return tensor[tuple(slice(None) if stride else slice(1) for stride in strides)]
+
+
+def written(node: fx.Node) -> bool:
+    """Whether something is written into it, or into a view of it: a stand-in would not be."""
+    for user in node.users:
+        schema = getattr(user.target, "_schema", None)
+        if schema is not None and schema.is_mutable:
+            return True
+        viewed = schema is not None and any(given.alias_info is not None for given in schema.returns)
+        if (viewed or user.target is operator.getitem) and written(user):
+            return True
+    return False
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -54,7 +71,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def put(self, tensor: Tensor, node: fx.Node) -> None:
         """Let ``node`` stand for ``tensor`` from now on."""
-        node.meta["val"] = _laid(tensor)
+        node.meta["val"], node.meta["device"] = _laid(tensor), tensor.device
         self._nodes[tensor] = node
 
     def nodes_of(self, values: Any) -> Any:

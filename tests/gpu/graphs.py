@@ -1,0 +1,165 @@
+"""Recorded steps as CUDA graphs, on a GPU, real or by name; ``test_gpu.py`` has them run there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainables.fused import graphed
+from trainables.fused.graphed import Graphed
+from trainables.fused.recorded import Recording
+
+GPU = torch.device("cuda")
+MEMBERS = 4
+
+Given = tuple[Tensor, Tensor, Tensor]
+
+
+@pytest.fixture(autouse=True)
+def seeded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(graphed, "sooner", lambda *_: True)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        yield
+
+
+def step(weights: Tensor, kept: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:
+    """Something that writes into what it is given, as batch norm does."""
+    hidden = torch.tanh(batch @ weights)
+    kept.mul_(0.9).add_(hidden.mean((1, 2)))
+    return hidden.sum((1, 2)), hidden * kept[:, None, None]
+
+
+def given(members: int = MEMBERS) -> Given:
+    """Weights, a buffer, and a batch that all members have, which lies in memory once."""
+    return (
+        torch.randn(members, 3, 5, device=GPU),
+        torch.rand(members, device=GPU),
+        torch.randn(1, 7, 3, device=GPU).expand(members, 7, 3),
+    )
+
+
+def player(call: Callable[..., object], arguments: Given) -> Graphed:
+    found = Recording(call, arguments, 3).player(arguments)
+    assert isinstance(found, Graphed)
+    return found
+
+
+def captured(played: Graphed) -> list[int]:
+    """The sizes of packs that have a graph."""
+    return [members for members, graph in played._graphs.items() if graph is not None]
+
+
+def check(played: Graphed, arguments: Given) -> None:
+    weights, kept, batch = arguments
+    expected_kept = kept.clone()
+    expected = step(weights, expected_kept, batch)
+    torch.testing.assert_close((*played(*arguments), kept), (*expected, expected_kept))
+
+
+def test_a_graph_gives_what_the_operations_give_at_every_call() -> None:
+    played = player(step, given())
+    for _ in range(3):
+        check(played, given())
+    assert captured(played) == [MEMBERS]
+
+
+def test_every_size_of_pack_has_its_own_and_few_are_kept() -> None:
+    recording = Recording(step, given(9), 3)
+    for members in (8, 7, 6, 5, 4, 3, 8):
+        arguments = given(members)
+        played = recording.player(arguments)
+        assert isinstance(played, Graphed)
+        check(played, arguments)
+        sizes = captured(played)
+    assert sizes == [5, 4, 3, 8]
+
+
+def test_nothing_is_changed_by_making_one() -> None:
+    def drawing(weights: Tensor, kept: Tensor, batch: Tensor) -> Tensor:
+        return torch.dropout(batch @ weights, 0.5, train=True) * kept[:, None, None]
+
+    arguments = given()
+    played = player(drawing, arguments)
+    stream = torch.cuda.current_stream()
+    torch.manual_seed(1)
+    first = played(*arguments).clone()
+    assert torch.cuda.current_stream() == stream
+    second = played(*arguments).clone()
+    assert captured(played) == [MEMBERS]
+    assert not torch.equal(first, second)
+    torch.manual_seed(1)
+    torch.testing.assert_close((drawing(*arguments), drawing(*arguments)), (first, second))
+
+
+def test_one_that_does_something_else_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda _: None)
+    played = player(step, given())
+    check(played, given())
+    assert captured(played) == []
+
+
+def test_what_cannot_be_captured_is_done_by_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    end = torch.cuda.CUDAGraph.capture_end
+
+    def failing(self: torch.cuda.CUDAGraph) -> None:
+        end(self)
+        raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "capture_end", failing)
+    played, stream = player(step, given()), torch.cuda.current_stream()
+    check(played, given())
+    assert captured(played) == []
+    assert torch.cuda.current_stream() == stream
+
+
+def test_one_that_takes_longer_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphed, "sooner", lambda *_: False)
+    played = player(step, given())
+    check(played, given())
+    assert captured(played) == []
+
+
+def test_what_passes_from_the_processor_to_the_gpu_is_done_by_operations() -> None:
+    def passing(weights: Tensor, kept: Tensor, batch: Tensor) -> Tensor:
+        return (batch @ weights) * torch.ones(5).to(GPU) * kept[:, None, None]
+
+    arguments = given()
+    played = player(passing, arguments)
+    torch.testing.assert_close(played(*arguments), passing(*arguments))
+    assert played._graphs == {MEMBERS: None}
+
+
+def test_what_has_to_wait_cannot_be_captured() -> None:
+    there = torch.ones(3, device=GPU)
+    with pytest.raises(RuntimeError, match="captur"), torch.cuda.graph(torch.cuda.CUDAGraph()):
+        there.sum().item()
+
+
+def test_a_capture_holds_no_values_before_it_is_launched() -> None:
+    there, graph = torch.ones(3, device=GPU), torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        there.add_(1)
+        found = there * 2
+    assert there.tolist() == [1, 1, 1]
+    for expected in (4, 6):
+        graph.replay()
+        assert found.tolist() == [expected] * 3
+
+
+def test_the_quicker_of_two_is_the_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    seconds = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: seconds[0])
+
+    def taking(longer: float) -> Callable[[], None]:
+        def call() -> None:
+            seconds[0] += longer
+
+        return call
+
+    assert graphed.sooner(taking(1.0), taking(2.0))
+    assert not graphed.sooner(taking(2.0), taking(1.0))
