@@ -68,6 +68,8 @@ def bare(work: Work, device: torch.device, *, compiled: bool = False) -> Iterato
     import torch
     from torch.nn import functional
 
+    from trainables.fit import arithmetic
+
     splits = work.data()
     (inputs, target), val, test = [
         tuple(t.to(device) for t in part) for part in (splits.train, splits.val, splits.test)
@@ -78,18 +80,19 @@ def bare(work: Work, device: torch.device, *, compiled: bool = False) -> Iterato
     epoch, best = 0, 0.0
     while True:
         epoch += 1
-        model.train()
-        loss_sum = torch.zeros((), device=device)
-        for x, y in batches(inputs, target, work.order(epoch).to(device), work.batch):
-            loss = functional.cross_entropy(called(x), y)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            optimizer.zero_grad()
-            loss_sum += loss.detach()
-        _, accuracy = evaluated(model, *val)
-        if accuracy > best:
-            best = accuracy
-            evaluated(model, *test)
+        with arithmetic(recipe_of(work, 0)):  # as the product has it; torch's own is coarser on a GPU
+            model.train()
+            loss_sum = torch.zeros((), device=device)
+            for x, y in batches(inputs, target, work.order(epoch).to(device), work.batch):
+                loss = functional.cross_entropy(called(x), y)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                optimizer.zero_grad()
+                loss_sum += loss.detach()
+            _, accuracy = evaluated(model, *val)
+            if accuracy > best:
+                best = accuracy
+                evaluated(model, *test)
         yield float(loss_sum) / work.steps
 
 

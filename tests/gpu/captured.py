@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from trainables.fused.recorder import _as_many_as_there_are
 
 capturing = [False]
 
@@ -43,7 +44,10 @@ class _Operation:
     def __init__(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         self._call: Callable[[], Any] = partial(func, *args, **kwargs)
         given = [tensor for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)]
-        self._before = [(tensor, tensor.clone()) for tensor in given] if func._schema.is_mutable else []
+        named = dict(zip([argument.name for argument in func._schema.arguments], args, strict=False)) | {**kwargs}
+        changed = [its.name for its in func._schema.arguments if its.alias_info is not None and its.alias_info.is_write]
+        written = tree_leaves([named[name] for name in changed if name in named])
+        self._before = [(tensor, tensor.clone()) for tensor in written if isinstance(tensor, Tensor)]
         self._memory = {tensor.untyped_storage().data_ptr() for tensor in given}
         self.found = self._call()
 
@@ -75,7 +79,7 @@ class _Capture(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         operation = _Operation(func, args, kwargs or {})
         leaves = [value for value in tree_leaves((args, operation.found)) if isinstance(value, Tensor)]
-        waits = isinstance(operation.found, (bool, int, float)) or torch.Tag.dynamic_output_shape in func.tags
+        waits = isinstance(operation.found, (bool, int, float)) or _as_many_as_there_are(func, args)
         crosses = any(value.dim() for value in leaves if not value.is_cuda) and any(value.is_cuda for value in leaves)
         if waits or crosses:
             raise RuntimeError(f"CUDA error: operation not permitted when stream is capturing ({func})")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.gpu.patches import Properties
-from trainables.fused import graphed
+from trainables.fused import graphed, program
+from trainables.fused.graphed import Graphed
 from trainables.run import Run
 
 OF_THE_CPU = {
     "test_modules.py::test_a_buffer_with_two_names_stays_one": "torch takes such a buffer apart where it moves a module",
     "test_fit.py::test_it_is_a_plain_loop": "the loop beside it is on the CPU",
+    "test_train.py::test_a_killed_pack_goes_on": "the processes that it kills are on the CPU",
 }
 """Tests that say nothing about a GPU, and why."""
 
@@ -29,11 +33,7 @@ BEYOND_A_NAME = {
 """Tests of what only a real GPU does, and why the one by name does not."""
 
 started, launched = [0], [0]
-"""How many runs were, and how many CUDA graphs were launched."""
-
-
-def by_name() -> bool:
-    return bool(torch.cuda.get_device_name() == Properties.name)
+"""How many runs were, and how many of their packs' steps and passes were CUDA graphs."""
 
 
 def pytest_configure() -> None:
@@ -45,20 +45,21 @@ def pytest_configure() -> None:
         return run
 
     Run.start = classmethod(start)  # type: ignore[method-assign, assignment]
-    replay = torch.cuda.CUDAGraph.replay
+    call = Graphed.graph_for
 
-    def counted(self: torch.cuda.CUDAGraph) -> None:
-        launched[0] += 1
-        replay(self)
+    def counted(self: Graphed, arguments: Sequence[Tensor]) -> Any:
+        graph = call(self, arguments)
+        launched[0] += graph is not None
+        return graph
 
-    torch.cuda.CUDAGraph.replay = counted  # type: ignore[method-assign]
-    if by_name():
-        # A processor does the same work either way.
-        graphed.sooner = lambda *_: True
+    Graphed.graph_for = counted  # type: ignore[method-assign]
+    # Steps here are few, and take a processor as long either way.
+    program.CAPTURED, graphed.sooner = 1, lambda *_: True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    left_out = OF_THE_CPU | (BEYOND_A_NAME if by_name() else {})
+    by_name = torch.cuda.get_device_name() == Properties.name
+    left_out = OF_THE_CPU | (BEYOND_A_NAME if by_name else {})
     named = {f"{item.path.name}::{item.name}": item for item in items}
     there = {item.path.name for item in items}
     for name, reason in left_out.items():
@@ -69,4 +70,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    terminalreporter.write_line(f"{started[0]} runs were on cuda, {launched[0]} graphs were launched")
+    terminalreporter.write_line(f"{started[0]} runs were on cuda, {launched[0]} steps were graphs")

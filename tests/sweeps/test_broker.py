@@ -200,3 +200,19 @@ def test_a_worker_that_does_not_come_back_ends_the_group() -> None:
         return await broker.settle("n", 1, 2, last)
 
     run(work())
+
+
+def test_the_word_on_a_gang_s_last_message_is_told_from_none_and_a_new_broker_from_the_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work() -> None:
+        broker = Broker()
+        assert await broker.identity() == await broker.identity()
+        assert await broker.identity() != await Broker().identity()
+        await broker.judged("a", 0, True)
+        monkeypatch.setattr("sweeps.engine.lanes.broker.VERDICT_SECONDS", 0.01)
+        assert await broker.verdict("a", -1) is False  # a worker has died since
+        assert await broker.verdict("a", 0) is True
+        assert await broker.verdict("a", 0) is False
+
+    run(work())

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import final
 
-import torch
-
 from trainables.averages.ema import Exponential
 from trainables.fused.rows import Rows
 from trainables.fused.rules.blocks import column
@@ -31,7 +29,6 @@ class RowAverage:
         for name, tensor in mine.held.items():
             other = theirs.held[name]
             if tensor.is_floating_point():
-                share = torch.tensor(shares, dtype=torch.float64).to(tensor)
-                tensor.lerp_(other, share.view(-1, *[1] * (tensor.ndim - 1)))
+                tensor.lerp_(other, column(shares, tensor).view(-1, *[1] * (tensor.ndim - 1)))
             else:
                 tensor.copy_(other)

@@ -30,6 +30,9 @@ WORTH = 10
 """Steps of one shape from which they are recorded: recording takes as long as playing saves in 10 to 20 of them, in 40 to 60 of a
 recurrent network's."""
 
+CAPTURED = 4
+"""Times as many from which what is recorded is captured on a GPU, for each size of pack: that takes as long as some 20 of them."""
+
 LOOKS = 5
 """The same for passes over validation and test sets."""
 
@@ -238,7 +241,8 @@ class Program:
                 self._met[key] = self._met.get(key, 0) + 1
                 if self._met[key] < min(least, self._recorded_from):
                     return None
-                held[key] = Recording(call, arguments, stacked)
+                captured_from = CAPTURED * self._recorded_from
+                held[key] = Recording(call, arguments, stacked, captured_from=captured_from)
             recording = held[key]
             return recording.player(arguments) if recording is not None else None
         except Exception:

@@ -23,14 +23,16 @@ class Recording:
 
     Autograd's part is recorded too, so it is to be played without. Neither arguments nor torch's generators are changed by
     recording. Values are the same but for rounding, or to the last bit where torch is asked for deterministic algorithms: when a
-    pack comes to play a recording depends on what was trained before it. Raises ValueError where the next call might do
-    something else.
+    pack comes to play a recording depends on what was trained before it. On a GPU it is played as a CUDA graph from the call
+    ``captured_from`` on, where that is worth it. Raises ValueError where the next call might do something else.
     """
 
-    def __init__(self, call: Callable[..., Any], arguments: Sequence[Tensor], stacked: int) -> None:
-        self.size = len(arguments[0])
+    def __init__(
+        self, call: Callable[..., Any], arguments: Sequence[Tensor], stacked: int, *, captured_from: int = 1
+    ) -> None:
+        self.size, self._captured_from = len(arguments[0]), captured_from
         module = _recorded(call, [copied(tensor) for tensor in arguments])
-        self._own = _player(module, arguments)
+        self._own = self._player(module, arguments)
         self._general: Callable[..., Any] | None = None
         self._source = (call, module, stacked) if self.size > FEWEST else None
 
@@ -55,7 +57,20 @@ class Recording:
             generalised(module, self.size, few, FEWEST)
         except Exception:
             return None  # of another size; its own is as good as ever
-        return _player(module, arguments)
+        return self._player(module, arguments)
+
+    def _player(self, module: fx.GraphModule, arguments: Sequence[Tensor]) -> Callable[..., Any]:
+        """What plays a recording with little of Python or none; on a GPU the interpreter would begin to compile."""
+        device = arguments[0].device
+        if device.type == "cuda":
+            return Graphed(module, self._captured_from)
+        if device.type == "cpu":
+            with torch.random.fork_rng(devices=[]):
+                played = interpreted(module, arguments)
+            if played is not None:
+                return played
+        module.recompile()
+        return module.forward
 
 
 FEWEST = 2
@@ -72,20 +87,6 @@ def _recorded(call: Callable[..., Any], arguments: Sequence[Tensor]) -> fx.Graph
     if device.type == "cpu" and not torch.are_deterministic_algorithms_enabled():
         turned(module.graph)
     return module
-
-
-def _player(module: fx.GraphModule, arguments: Sequence[Tensor]) -> Callable[..., Any]:
-    """What plays a recording with little of Python or none; on a GPU the interpreter would begin to compile."""
-    device = arguments[0].device
-    if device.type == "cuda":
-        return Graphed(module)
-    if device.type == "cpu":
-        with torch.random.fork_rng(devices=[]):
-            played = interpreted(module, arguments)
-        if played is not None:
-            return played
-    module.recompile()
-    return module.forward
 
 
 def _lines(tensor: Tensor, members: int) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -48,15 +49,32 @@ def once(tensor: Tensor, strides: Sequence[int]) -> Tensor:
 
 
 def written(node: fx.Node) -> bool:
-    """Whether something is written into it, or into a view of it: a stand-in would not be."""
-    for user in node.users:
-        schema = getattr(user.target, "_schema", None)
-        if schema is not None and schema.is_mutable:
-            return True
-        viewed = schema is not None and any(given.alias_info is not None for given in schema.returns)
-        if (viewed or user.target is operator.getitem) and written(user):
-            return True
-    return False
+    """Whether something is written into it, or into a view of it."""
+    return any(
+        alias is not None and (alias.is_write or written(user)) for user in node.users for alias in _aliases(user, node)
+    )
+
+
+def _aliases(user: fx.Node, node: fx.Node) -> Iterator[Any]:
+    """What an operation says of each place where it is given ``node``: None where it only reads it."""
+    if user.target is operator.getitem:
+        yield _PART
+        return
+    schema = getattr(user.target, "_schema", None)
+    for place, argument in enumerate(schema.arguments if schema is not None else ()):
+        given = user.args[place] if place < len(user.args) else user.kwargs.get(argument.name)
+        if node in (given if isinstance(given, (list, tuple)) else (given,)):
+            yield argument.alias_info
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What torch says of an argument of which a view is given, for a tensor of a list."""
+
+    is_write: bool = False
+
+
+_PART = _Part()
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -66,8 +67,13 @@ class Broker:
         self._meetings: dict[str, dict[int, Mapping[str, Any] | None]] = {}
         self._closed = False
         self._changed = asyncio.Condition()
+        self._identity = uuid.uuid4().hex
 
     # What trials call.
+
+    async def identity(self) -> str:
+        """Another one for a broker that was started again, which knows of nothing before."""
+        return self._identity
 
     async def submit(self, job_id: str, job: str, workers: int) -> int:
         """Ask for a job; the ticket for its messages comes back. Asked for again, it is told of from the first message on."""
@@ -106,7 +112,10 @@ class Broker:
     # What the driver calls.
 
     async def judged(self, name: str, number: int, word: Any) -> None:
-        """The word on an epoch of a job, or on a message of a pack: whether to stop, or who is to stop and who joins."""
+        """The word on an epoch of a job, or on a message of a pack: whether to stop, or who is to stop and who joins.
+
+        On a gang's last message, which goes by 0 or less, it is that it was heard.
+        """
         self._verdicts.setdefault(name, {})[number] = word
         await self._tell_all()
 

@@ -19,9 +19,6 @@ from sweeps.engine.race import RESTARTS, Race
 from sweeps.engine.spec import Resources
 from sweeps.engine.trial import Message, Runner
 
-LAST = 0
-"""What the word on a job's last message goes by, as the others do by their epochs."""
-
 
 def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, scratch: Path) -> None:
     """Run the whole sweep, a ``TorchTrainer`` a trial inside Tune's function; Ray must be up."""
@@ -32,7 +29,7 @@ def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, s
 
     def trial(config: Mapping[str, Any]) -> None:
         job, said = Job.from_json(config["jobs"][0]), ""
-        heard = TuneReportCallback()
+        heard, known = TuneReportCallback(), ray.get(broker.identity.remote())
         for deaths in range(RESTARTS + 1):
             name = f"gang-{uuid.uuid4().hex[:12]}"
             trainer = TorchTrainer(
@@ -48,11 +45,14 @@ def run(race: Race, runner: Runner, *, resources: Resources, concurrency: int, s
                 said = str(error)
         else:
             reason = f"a worker died {RESTARTS + 1} times (killed from outside, or out of memory); the last checkpoint is kept"
-            last = {"rows": [], "status": "failed", "reason": reason, "error": f"{reason}\n{said}", "waits": LAST}
-            heard.after_report(None, [{"message": json.dumps({**last, "deaths": RESTARTS + 1})}], None)
+            deaths = RESTARTS + 1
+            last = {"rows": [], "status": "failed", "reason": reason, "error": f"{reason}\n{said}"}
+            heard.after_report(None, [_message(last, deaths)], None)
         # Ray hands on what workers report from one queue and what the trial says itself from another. It waits forever where
-        # the second, in which a trial says that it has returned, is filled before the first is empty.
-        ray.get(broker.verdict.remote(job.id, LAST))
+        # the second, in which a trial says that it has returned, is filled before the first is empty. A broker that was started
+        # again may have lost the word.
+        while not ray.get(broker.verdict.remote(job.id, -deaths)) and ray.get(broker.identity.remote()) == known:
+            pass
 
     tuned(race, trial, wanted=PROXY, concurrency=concurrency, scratch=scratch, reuse=False, judged=judged)
 
@@ -69,4 +69,9 @@ def serve(runner: Runner, broker: Any, *, text: str, name: str, deaths: int) -> 
         ray.train.report({"message": json.dumps(message)})
 
     last = Group(runner, broker, rank=rank, size=size).run(Job.from_json(text), workers=size, name=name, send=send)
-    send({**last, "deaths": deaths, "waits": LAST})
+    ray.train.report(_message(last, deaths))
+
+
+def _message(last: Message, deaths: int) -> dict[str, str]:
+    """The last message of a gang, as it is reported: that it has been heard is known by the number of deaths before it."""
+    return {"message": json.dumps({**last, "deaths": deaths, "waits": -deaths})}

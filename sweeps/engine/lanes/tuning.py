@@ -247,7 +247,7 @@ class Marshal(TrialScheduler):  # type: ignore[misc]
         job = json.loads(trial.config["jobs"][0])["id"]
         stop = self._race.told(job, message)
         if self._judged is not None and message.get("waits") is not None:
-            self._judged(job, message["waits"], stop)
+            self._judged(job, message["waits"], stop or "status" in message)
         return stop
 
     def _pack(self, trial: Any, message: Mapping[str, Any]) -> bool:

@@ -127,9 +127,11 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     made: list[int] = []
     begin = Recording.__init__
 
-    def noted(self: Recording, call: Callable[..., Tensor], arguments: tuple[Tensor, ...], stacked: int) -> None:
+    def noted(
+        self: Recording, call: Callable[..., Tensor], arguments: tuple[Tensor, ...], *rest: int, **more: int
+    ) -> None:
         made.append(len(arguments[0]))
-        begin(self, call, arguments, stacked)
+        begin(self, call, arguments, *rest, **more)
 
     monkeypatch.setattr(Recording, "__init__", noted)
     return made

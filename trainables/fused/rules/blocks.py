@@ -121,7 +121,9 @@ def column(values: Sequence[float], like: Tensor) -> Tensor:
 @lru_cache(maxsize=64)
 def _column(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Most are the same in every step."""
-    return torch.tensor(values, dtype=torch.float64).to(device, dtype).unsqueeze(1)
+    found = torch.tensor(values, dtype=torch.float64).to(dtype).unsqueeze(1)
+    # From other memory than this kind it would wait until the GPU has done all that it was given.
+    return found.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else found.to(device)
 
 
 def alike(groups: Sequence[Group], names: Sequence[str]) -> Iterator[tuple[Group, list[int]]]:

@@ -19,7 +19,8 @@ class OneByOne:
         self._rows, self._optimizers = rows, optimizers
 
     def step(self, gradient: Tensor) -> None:
-        """Each member's own optimizer on its part of the gradient."""
+        """Each member's own optimizer on its part of the gradient, which it may keep: the next one lies elsewhere."""
+        gradient = gradient.clone()
         for member, optimizer in enumerate(self._optimizers):
             self._rows.point(member, gradient)
             optimizer.step()
