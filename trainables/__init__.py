@@ -22,7 +22,7 @@ from trainables.losses import (
     Sum,
     TemporalDifference,
 )
-from trainables.metrics import absolute_error, accuracy
+from trainables.metrics import WholeSet, absolute_error, accuracy
 from trainables.micro_batch import Auto
 from trainables.noise import GradientNoise
 from trainables.optimizers import LAMB, SGD, Adam, AdamW, RAdam, RMSprop
@@ -111,6 +111,7 @@ __all__ = [
     "Thirds",
     "WalkForward",
     "WarmRestarts",
+    "WholeSet",
     "WithinEpoch",
     "absolute_error",
     "accuracy",

@@ -29,7 +29,7 @@ def evaluate(
     size: int,
     world: World | None = None,
 ) -> dict[str, float]:
-    """The loss, divided by what it counts, and each metric averaged over all samples.
+    """The loss, divided by what it counts, and each metric averaged over all samples, or of all at once (``WholeSet``).
 
     Sums run on the device in double precision and come over in one copy; each of several workers takes its part of the set. The
     module's training mode is put back. Batches of tensors on the device are slices of them (see ``data.Held`` for sources), copied
@@ -39,12 +39,14 @@ def evaluate(
     import torch
 
     from trainables.losses import weighed
+    from trainables.metrics import WholeSet, kept, whole
     from trainables.world import World
 
     world = world or World()
     parameter = next(module.parameters(), None)
     device = parameter.device if parameter is not None else torch.device("cpu")  # a session of another runtime has none
-    sums = torch.zeros(2 + len(metrics), dtype=torch.float64, device=device)
+    averaged = {name: metric for name, metric in metrics.items() if not isinstance(metric, WholeSet)}
+    sums, parts = torch.zeros(2 + len(averaged), dtype=torch.float64, device=device), []
     training = module.training
     module.eval()
     outputs = harmless(module)
@@ -54,14 +56,22 @@ def evaluate(
                 continue  # a set smaller than the number of workers: the mean over nothing is not a number
             with precision.autocast(device):
                 output = outputs(*inputs)
-                values = [total(metric(output, target), len(target)) for metric in metrics.values()]
+                values = [total(metric(output, target), len(target)) for metric in averaged.values()]
                 values += weighed(loss, output, target)
+            if len(averaged) < len(metrics):
+                parts.append(kept(output, target))
             # A metric of another library comes from the CPU.
             sums += torch.stack([value.to(sums) for value in values])
     module.train(training)
     *totals, lost, weight = world.total(sums).tolist()
-    averages = (value / count(samples) for value in totals)
-    return {"loss": lost / weight if weight else 0.0, **dict(zip(metrics, averages, strict=True))}
+    found = {name: value / count(samples) for name, value in zip(averaged, totals, strict=True)}
+    if len(averaged) < len(metrics):
+        # The first worker has them all.
+        every = [part for its in world.gathered(parts) for part in its]
+        given = whole(every) if every else ()
+        wholes = {name: float(metrics[name](*given)) for name in metrics if given and name not in averaged}
+        found |= world.told(wholes)
+    return {"loss": lost / weight if weight else 0.0, **{name: found[name] for name in metrics}}
 
 
 def total(value: Tensor, samples: int) -> Tensor:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     Metric = Callable[[Tensor, Tensor], Tensor]
     """(output [B, ...], target [B, ...]) -> one value a sample [B], or their plain mean (a scalar).
 
-    Sets are evaluated in batches whose means are averaged, so the F1 or AUC of a batch will not do.
+    Sets are evaluated in batches whose means are averaged; F1, AUC and others that are no mean over samples are given a whole set
+    at once where they are a ``WholeSet``.
     """
 
 

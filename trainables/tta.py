@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from trainables.batches import split
+from trainables.metrics import WholeSet, kept, whole
 from trainables.modules import harmless
 from trainables.spread import Spread, spread
 
@@ -81,8 +82,8 @@ def by_sample(
     Raises ValueError for a metric that gives another number of values than samples.
     """
     found: dict[str, list[Tensor]] = {name: [] for name in ("loss", *metrics)}
-    judges = {"loss": loss, **metrics}
-    counts = []
+    judges = {name: judge for name, judge in {"loss": loss, **metrics}.items() if not isinstance(judge, WholeSet)}
+    counts, parts = [], []
     training = module.training
     module.eval()
     try:
@@ -92,10 +93,13 @@ def by_sample(
                     output = harmless(module)(*inputs)
                     for name, judge in judges.items():
                         found[name].append(_values(judge(output, target), len(target)))
+                if len(judges) <= len(metrics):
+                    parts.append(kept(output, target))
                 counts.append(len(target))
     finally:
         module.train(training)
-    return Seen(values={name: _joined(values, counts) for name, values in found.items()})
+    wholes = {name: metrics[name](*whole(parts)).reshape(1) for name in metrics if name not in judges}
+    return Seen(values={name: wholes[name] if name in wholes else _joined(its, counts) for name, its in found.items()})
 
 
 def _values(value: Tensor, samples: int) -> Tensor:

@@ -15,7 +15,10 @@ from trainables.errors import ConflictError
 from trainables.validation.validation import Preparing
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from trainables import Splits
+    from trainables.data.source import Set
 
 
 def rehearse(sweep: Sweep) -> None:
@@ -23,7 +26,8 @@ def rehearse(sweep: Sweep) -> None:
     policy that makes something of the model makes it.
 
     What would fail in every trial fails here, once. Raises ConflictError for data and settings that cannot be trained, and
-    QuestionError, with the user's own traceback, for a model, loss or metric that raises.
+    QuestionError, with the user's own traceback, for a model, loss or metric that raises, and for a metric that is no mean over
+    samples and would be taken for one.
     """
     splits = load(sweep)
     seen: list[object] = []
@@ -67,6 +71,7 @@ def _step(sweep: Sweep, recipe: Recipe, splits: Splits) -> None:
     from trainables.data.source import head, moved
     from trainables.evaluate import evaluate
     from trainables.losses import summed
+    from trainables.metrics import WholeSet
     from trainables.modules import harmless
     from trainables.run import Run
     from trainables.validation.passes import prepared
@@ -75,20 +80,59 @@ def _step(sweep: Sweep, recipe: Recipe, splits: Splits) -> None:
         run = Run.start(sweep.task, recipe, splits=splits, device=torch.device("cpu"))
         few = head(run.splits.train, min(4, run.plan.micro_batch))
         batch = moved(few, run.device, recipe.precision.dtype())
-        loss = summed(run.loss, harmless(run.module)(*batch[:-1]), batch[-1])
+        output = harmless(run.module)(*batch[:-1])
+        loss = summed(run.loss, output, batch[-1])
         loss.backward()  # type: ignore[no-untyped-call]
+        averaged = {name: metric for name, metric in sweep.task.metrics.items() if not isinstance(metric, WholeSet)}
         evaluate(
             run.module,
             batch,
             loss=run.loss,
-            metrics=sweep.task.metrics,
+            metrics=averaged,
             precision=recipe.precision,
             size=len(batch[-1]),
         )
+        if isinstance(output, torch.Tensor):
+            _measured(sweep, output.detach(), _spread(run.splits.val))
         prepared(run)
-    except ConflictError:
+    except (ConflictError, QuestionError):
         raise
     except Exception as error:
         raise QuestionError(
             f"the first step of task {sweep.task.name!r} with the model {text(recipe.model)} raises {_said(error)}"
         ) from error
+
+
+def _measured(sweep: Sweep, output: Tensor, target: Tensor) -> None:
+    """Ask each metric about as many samples as there are targets, whose outputs are like the few that the model gave."""
+    import torch
+
+    from trainables.metrics import WholeSet, kept, off
+
+    outputs = output[torch.arange(len(target)) % len(output)]
+    for name, metric in sweep.task.metrics.items():
+        if isinstance(metric, WholeSet):
+            metric(*kept(outputs, target))
+        elif (values := off(metric, outputs, target)) is not None:
+            every, mean = values
+            raise QuestionError(
+                f"the metric {name!r} gives {every:.4g} for {len(target)} samples and {mean:.4g} as the mean over two parts of "
+                "them: it is no mean over samples, and sets are measured in batches. Let it have a whole set at once: "
+                f"metrics={{{name!r}: WholeSet(…)}}, from trainables import WholeSet"
+            )
+
+
+MOST = 512
+"""Targets that metrics are asked about."""
+
+
+def _spread(samples: Set) -> Tensor:
+    """Targets from all over a set, which may be sorted by class; of one that is read on the way, the first."""
+    import torch
+
+    from trainables.data.source import head
+
+    if not isinstance(samples, tuple):
+        return head(samples, MOST)[-1]
+    target: Tensor = samples[-1]
+    return target[torch.linspace(0, len(target) - 1, min(MOST, len(target))).long()]

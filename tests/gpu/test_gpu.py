@@ -84,7 +84,7 @@ def test_a_gpu_by_name_refuses_what_a_real_one_does(settings: dict[str, str]) ->
     assert set(found.values()) == {"RuntimeError"}, found
 
 
-def tested(settings: dict[str, str], *tests: str) -> str:
+def passing(settings: dict[str, str], *tests: str) -> str:
     options = ["-n0", "-p", "no:cacheprovider"]
     done = python(settings, "-m", "pytest", *options, *tests)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
@@ -96,7 +96,7 @@ def test_what_holds_on_a_cpu_holds_there(
     settings: dict[str, str], tests: Sequence[str], least: int, graphs: int
 ) -> None:
     found = re.search(
-        r"(\d+) runs were on cuda, (\d+) steps were graphs", tested(settings, "-p", "tests.gpu.plugin", *tests)
+        r"(\d+) runs were on cuda, (\d+) steps were graphs", passing(settings, "-p", "tests.gpu.plugin", *tests)
     )
     assert found is not None
     assert int(found[1]) >= least
@@ -104,7 +104,7 @@ def test_what_holds_on_a_cpu_holds_there(
 
 
 def test_steps_as_graphs(settings: dict[str, str]) -> None:
-    tested(settings, "tests/gpu/graphs.py")
+    passing(settings, "tests/gpu/graphs.py")
 
 
 SWEPT = """

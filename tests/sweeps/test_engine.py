@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from analysis.judge import judge
 from analysis.ledger import read_ledger, read_live, read_question
@@ -31,7 +31,20 @@ from sweeps.engine.spec import WORKERS
 from sweeps.engine.stopping import Levels
 from sweeps.engine.study import LevelStudy
 from tests.sweeps.small import small, task
-from trainables import EMA, SGD, TF32, AdamW, ConflictError, EarlyStopping, Maximise, Minimise, PerWorker, Recipe, Seeds
+from trainables import (
+    EMA,
+    SGD,
+    TF32,
+    AdamW,
+    ConflictError,
+    EarlyStopping,
+    Maximise,
+    Minimise,
+    PerWorker,
+    Recipe,
+    Seeds,
+    WholeSet,
+)
 from trainables.models import MLP
 from trainables.tasks.table import Table
 
@@ -691,6 +704,23 @@ def test_a_precision_that_only_gpus_have_is_refused_before_launch_where_there_is
     with pytest.raises(ConflictError, match="TF32 needs an NVIDIA GPU"):
         rehearse(sweep)
     rehearse(replace(sweep, resources=Resources(gpus=1.0)))
+
+
+def recall(output: Tensor, target: Tensor) -> Tensor:
+    hit = (output.argmax(1) == 1) & (target == 1)
+    return hit.sum() / (target == 1).sum()
+
+
+def test_a_metric_that_is_no_mean_over_samples_is_refused_before_launch_unless_it_has_the_whole_set() -> None:
+    sweep = small()
+    batchwise = replace(sweep, task=replace(sweep.task, metrics={**sweep.task.metrics, "recall": recall}))
+    with pytest.raises(QuestionError, match=r"'recall' gives .* no mean over samples.*WholeSet"):
+        rehearse(batchwise)
+    whole = {**sweep.task.metrics, "recall": WholeSet(recall)}
+    rehearse(replace(sweep, task=replace(sweep.task, metrics=whole)))
+    broken = {**sweep.task.metrics, "recall": WholeSet(lambda *_: 1 / 0)}
+    with pytest.raises(QuestionError, match="ZeroDivisionError"):
+        rehearse(replace(sweep, task=replace(sweep.task, metrics=broken)))
 
 
 def compared(**changes: Any) -> Sweep:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
+from sklearn.metrics import f1_score
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
 from tests.trainables.small import recipe, task
-from trainables import EMA, AdamW, ClipNorm, Cosine, PerWorker, Plan, Recipe
+from trainables import EMA, AdamW, ClipNorm, Cosine, PerWorker, Plan, Recipe, WholeSet
 from trainables.fit import fit
 from trainables.models import MLP
 from trainables.task import Splits
@@ -68,8 +69,13 @@ EQUAL = {
 }
 
 
+def f1(output: Tensor, target: Tensor) -> float:
+    return float(f1_score(target, output.argmax(1), average="macro"))
+
+
 def rows(settings: Recipe, world: World | None = None) -> list[dict[str, float]]:
-    return [dict(epoch.metrics) for epoch in fit(task, settings, world=world)]
+    measured = replace(task, metrics={**task.metrics, "f1": WholeSet(f1)})
+    return [dict(epoch.metrics) for epoch in fit(measured, settings, world=world)]
 
 
 def worker(rank: int, folder: str, size: int, work: Callable[[World], Any]) -> None:

@@ -24,6 +24,7 @@ from trainables.export.samples import answers, first, targets
 from trainables.export.session import Session
 from trainables.export.template import Template
 from trainables.losses.loss import counted, weighs
+from trainables.metrics import WholeSet
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -169,6 +170,11 @@ def scored(task: Task, loss: Loss, output: Tensor, target: Tensor) -> Tensor:
         metric: Callable[[Tensor, Tensor], Tensor] = loss
     else:
         metric = task.metrics[name]
+        if isinstance(metric, WholeSet):
+            raise ExportError(
+                f"{name} is measured over a whole set, and what a variant loses is judged sample by sample; export for a goal that "
+                "is a mean over samples"
+            )
     values = metric(output, target)
     if values.ndim == 0:
         values = torch.stack([metric(output[at : at + 1], target[at : at + 1]) for at in range(len(target))])

@@ -14,6 +14,7 @@ from trainables.evaluate import total
 from trainables.fused.feed import place
 from trainables.fused.steady import same_always
 from trainables.losses import weighed
+from trainables.metrics import WholeSet
 from trainables.validation.passes import evaluated
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Passes:
 
     def __init__(self, runs: Sequence[Run], program: Program) -> None:
         self._runs, self._program, self._sets = runs, program, Sets(runs)
-        self._together = True
+        self._together = not any(isinstance(metric, WholeSet) for metric in runs[0].task.metrics.values())
 
     def over(
         self, name: str, rows: Rows, held: Mapping[str, Tensor], own: Mapping[str, Tensor], *, raw: bool = False

@@ -29,6 +29,7 @@ from trainables import (
     MeanSquaredError,
     Minimise,
     Splits,
+    WholeSet,
     accuracy,
 )
 from trainables.fused.feed import Feed
@@ -58,8 +59,19 @@ def by_numpy(output: Tensor, target: Tensor) -> Tensor:
     return torch.from_numpy((output.cpu().numpy().argmax(1) == target.cpu().numpy()).astype(float))
 
 
+def spread(output: Tensor, target: Tensor) -> Tensor:
+    """A metric of a whole set."""
+    return (output.argmax(1) - target).double().std()
+
+
 @pytest.mark.parametrize(
-    "metrics", [{"accuracy": accuracy}, {"accuracy": middling}, {"accuracy": accuracy, "own": by_numpy}]
+    "metrics",
+    [
+        {"accuracy": accuracy},
+        {"accuracy": middling},
+        {"accuracy": accuracy, "own": by_numpy},
+        {"accuracy": accuracy, "spread": WholeSet(spread)},
+    ],
 )
 @pytest.mark.parametrize("average", [None, EMA(decay=0.8), SWA(epochs=2)])
 def test_several_validation_sets_and_metrics(metrics: Any, average: Any) -> None:
