@@ -18,6 +18,7 @@ from analysis.power import MOST_SEEDS, equivalent_tests, seeds_needed
 from analysis.records import TrialRecord
 from analysis.scaling import scaling
 from analysis.signflip import EXACT_UP_TO, FlipTest, compare, fewest_seeds, mean_interval, sign_patterns
+from analysis.sources import sources
 from analysis.spread import VARY, spread
 from analysis.target import compare_speed, cost_to_target, like_with_like
 from analysis.verdict import Comparison, Interval, LevelResult, Needs, Verdict
@@ -97,6 +98,7 @@ def judge(question: Question, records: Sequence[TrialRecord], *, confidence: flo
         spread=spreads,
         also=second_goal(question),
         front=front(question, records),
+        sources=sources(records),
     )
     return replace(verdict, answer=sentence(verdict, seeds=len(seeds), fewest=fewest_seeds(contest.occasion.alpha)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from analysis.ledger import Goal
@@ -109,7 +109,8 @@ class Verdict:
     """What the finals say; ``levels`` best first. ``scaling`` is there where numbers of workers are compared, ``spread`` where
     what the seeds draw is: levels are then in the sweep's order, all of one rank.
 
-    ``also`` is the second goal of the search where it has one, ``front`` what the heats reached in both.
+    ``also`` is the second goal of the search where it has one, ``front`` what the heats reached in both. ``sources`` says how many
+    finals each version of the code ran.
     """
 
     sweep: str
@@ -130,6 +131,7 @@ class Verdict:
     spread: Spread | None = None
     also: Goal | None = None
     front: Sequence[FrontPoint] = ()
+    sources: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``verdict.json`` holds."""

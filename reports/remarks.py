@@ -1,4 +1,4 @@
-"""What a reader must know of the search beside its result: that it was cut short, or that the best may lie beyond its ranges."""
+"""What a reader must know beside a result: that code was changed, the search cut short, or the best may lie beyond its ranges."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from collections.abc import Mapping, Sequence
 from analysis.edges import edges
 from analysis.ledger import Question
 from analysis.records import TrialRecord
+from analysis.sources import mixed
 from analysis.verdict import Verdict
 
 
 def remarks(question: Question, verdict: Verdict, records: Sequence[TrialRecord]) -> list[str]:
     """A sentence each, the weightier first; none where there is nothing to say."""
     found = edges(question, verdict.levels, records)
-    return [*_cut(question, verdict), *(edge.sentence(len(question.levels)) for edge in found)]
+    versions = mixed(verdict.sources)
+    return [
+        *([versions] if versions else []),
+        *_cut(question, verdict),
+        *(edge.sentence(len(question.levels)) for edge in found),
+    ]
 
 
 def _cut(question: Question, verdict: Verdict) -> list[str]:

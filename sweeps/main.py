@@ -173,7 +173,10 @@ def _race(folder: Path, uri: str, launched: _Launched) -> int:
     machine = Machine.here(_script(), launched.gpus)
     stored = question.read(folder) or {}
     if known and stored.get("source") != machine.source:
-        _say("The code has changed since the trials that are there; they are kept. Add --fresh to measure them anew.")
+        _say(
+            "The code has changed since the trials that are there; they are kept, and judged together with what is run now. "
+            "Add --fresh to measure them anew."
+        )
     course = {"lane": lane_of(sweep), "concurrency": launched.concurrency, "threads": sweep.resources.cpus}
     # Where nothing is run, what the folder says of the run that was stays true.
     kept = ("source", "versions", "hardware", *course) if launched.done else ()
@@ -271,6 +274,7 @@ def _conclude(sweep: Sweep, folder: Path, tracker: Tracker) -> int:
     from analysis.edges import edges
     from analysis.judge import judge
     from analysis.ledger import read_ledger, read_question
+    from analysis.sources import mixed
     from analysis.tables import write_tables
     from reports import console, curve, page
 
@@ -290,7 +294,14 @@ def _conclude(sweep: Sweep, folder: Path, tracker: Tracker) -> int:
     asked = read_question(folder)
     beyond = [edge.sentence(len(asked.levels)) for edge in edges(asked, verdict.levels, records)]
     won = winner_file.conclude(sweep, folder, verdict)
-    for line in [*remarks.short_searches(sweep, records), *beyond, *remarks.failures(records), *won]:
+    versions = mixed(verdict.sources)
+    for line in [
+        *([versions] if versions else []),
+        *remarks.short_searches(sweep, records),
+        *beyond,
+        *remarks.failures(records),
+        *won,
+    ]:
         _say(line)
     return WITH_LOSSES if remarks.losses(sweep, records) else ANSWERED
 

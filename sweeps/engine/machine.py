@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -53,14 +54,37 @@ class Machine:
 
 
 def source_hash(script: Path | None) -> str:
-    """Twelve hexadecimal digits over the packages' and the script's text."""
+    """Twelve hexadecimal digits over the packages' text, and what the script does beside asking the question.
+
+    The question's settings are known by themselves, and neither comments nor the layout of the script decide a number.
+    """
     digest = hashlib.sha256()
     files = [path for package in ("trainables", "sweeps/engine") for path in sorted((ROOT / package).rglob("*.py"))]
     for path in files:
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     if script is not None and script.exists():
-        digest.update(script.read_bytes())
+        digest.update(_deciding(script.read_bytes()))
     return digest.hexdigest()[:12]
+
+
+def _deciding(text: bytes) -> bytes:
+    """A script without the statements that make a sweep or run it, as its syntax tree is written; as it is where it has none."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return text
+    tree.body = [statement for statement in tree.body if not _asks(statement)]
+    return ast.dump(tree).encode()
+
+
+def _asks(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.If):
+        return any(isinstance(part, ast.Name) and part.id == "__name__" for part in ast.walk(statement.test))
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+        return True  # a text about the script
+    made = statement.value if isinstance(statement, (ast.Assign, ast.AnnAssign)) else None
+    called = made.func if isinstance(made, ast.Call) else None
+    return (called.id if isinstance(called, ast.Name) else getattr(called, "attr", None)) in ("Sweep", "Recipe")
 
 
 def one_root() -> str | None:

@@ -86,3 +86,15 @@ def test_a_point_at_the_end_of_its_range_is_told_on_the_page(tmp_path: Path) -> 
     assert "tuned to the upper end of log_uniform" in Outline(write(tmp_path).read_text()).text
     assert said(tmp_path / "inside") == []
     assert 'class="remarks"' not in write(tmp_path / "inside").read_text()
+
+
+def test_finals_of_several_versions_of_the_code_are_told_on_the_page_and_in_the_verdict(tmp_path: Path) -> None:
+    records = planted_records({level: six_levels()[level] for level in (16, 64)}, heats=2)
+    changed = [replace(r, source="new" if r.seed > 6 else "old") if r.stage is Stage.FINAL else r for r in records]
+    for name, known in (("one", records), ("two", changed)):
+        folder = planted_folder(tmp_path / name, known, planted_question((16, 64), seeds=8))
+        found = Outline(write(folder).read_text()).text
+        assert ("The code was changed between the finals: 12 by old and 4 by new" in found) == (name == "two")
+        verdict = judge(read_question(folder), read_ledger(folder))
+        assert len(verdict.sources) == (2 if name == "two" else 1)
+    assert verdict.to_json()["sources"] == {"old": 12, "new": 4}
