@@ -14,7 +14,7 @@ from analysis.records import Stage
 from sweeps.engine.lanes import solo
 from sweeps.engine.pack_sizes import choices
 from sweeps.engine.packing import LEAST, SIZE, all_alone, why_alone
-from sweeps.engine.pools import FEW, Pools
+from sweeps.engine.pools import FEW, Pools, learns
 
 if TYPE_CHECKING:
     from sweeps.engine.spec import Sweep
@@ -60,27 +60,31 @@ def laned(sweep: Sweep, *, at_once: int, say: Callable[[str], None]) -> Laned:
     gain = worth(pools, found)
     share = f"all trials take about {100 / gain:.0f} % of the time that they take one by one"
     sizes = {alike: choice.size for alike, choice in found.items()}
+    learned_from = any(learns(sweep.search_of(level)) for level in sweep.levels())
+    heats = pools.heats_alone(learned_from=learned_from)
     if sweep.lane == "fused":
-        say(f"  {_in_packs(found, share)}")
+        say(f"  {_in_packs(found, share, heats)}")
         return Laned(sweep=sweep, sizes=sizes)
     taken = gain >= WORTH
-    what = "so they are, as with --lane fused" if taken else "which is not worth it: each is trained alone"
+    what = f"so they are, as with --lane fused{f'; {heats}' if heats else ''}" if taken else NOT_WORTH
     say(f"  trained together, {share}; {what}")
     return Laned(sweep=replace(sweep, lane="fused"), sizes=sizes) if taken else Laned(sweep=sweep)
 
+
+NOT_WORTH = "which is not worth it: each is trained alone"
 
 UNTRIED = {"auto": "each is trained alone", "fused": f"packs have up to {SIZE} members"}
 """What follows where nothing was found out."""
 
 
-def _in_packs(found: Mapping[str, Choice], share: str) -> str:
-    """What is made of a sweep whose lane was named."""
+def _in_packs(found: Mapping[str, Choice], share: str, heats: str | None) -> str:
+    """What is made of a sweep whose lane was named; ``heats`` says why those go into none."""
     largest = max(choice.size for choice in found.values())
     reasons = dict.fromkeys(choice.reason for choice in found.values() if choice.reason)
     if largest == 1:
         return f"each is trained alone: {'; '.join(reasons) or 'no pack gains a tenth'}"
     alone = f"; alone: {'; '.join(reasons)}" if reasons else ""
-    return f"in packs of up to {largest}, {share}{alone}"
+    return f"in packs of up to {largest}, {share}{alone}{f'; {heats}' if heats else ''}"
 
 
 def hopeful(pools: Pools) -> bool:

@@ -89,6 +89,14 @@ class Pools:
             return True
         return shape in self.shared and self.shared[shape].most / self.at_once >= FEW
 
+    def heats_alone(self, *, learned_from: bool) -> str | None:
+        """Why heats are trained alone, as words; None where some may go into packs, or there are none."""
+        heats = {shape: pool for shape, pool in self.shared.items() if shape[0] is Stage.HEAT and pool.trials}
+        if not heats or any(self.worth_a_pack(shape, learned_from=learned_from) for shape in heats):
+            return None
+        most = max(1, int(max(pool.most for pool in heats.values()) / self.at_once))
+        return f"heats are trained alone: the search learns from them, {most} at a time, and a pack of heats has {FEW} at least"
+
     @property
     def steps(self) -> float:
         """Of all trials."""

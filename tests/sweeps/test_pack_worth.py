@@ -232,6 +232,22 @@ def test_a_try_that_shows_no_gain_leaves_trials_alone(monkeypatch: pytest.Monkey
     assert re.fullmatch(r"  in packs of up to 16, .*; alone: Own: vmap cannot take it \(RuntimeError\)", said[11])
 
 
+def test_it_is_said_where_heats_go_into_no_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda sweep, _: planted(sweep))
+    few = "; heats are trained alone: the search learns from them, 2 at a time, and a pack of heats has 8 at least"
+    for sweep, alone in (
+        (many(search=TPE(trials=8)), few),
+        (many(search=TPE(trials=80)), ""),
+        (many(search=Random(trials=8)), ""),
+        (many(), ""),
+    ):
+        laned(replace(sweep, lane="fused"), at_once=1, say=said.append)
+        assert said[-1].endswith(f"one by one{alone}")
+    laned(many(search=TPE(trials=8), seeds=2000), at_once=1, say=said.append)
+    assert said[-1].endswith(f"so they are, as with --lane fused{few}")
+
+
 def test_packs_are_tried_before_ray_is_up_on_this_machine_s_processors_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.delenv("RAY_OVERRIDE_RESOURCES", raising=False)

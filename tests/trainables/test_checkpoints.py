@@ -163,7 +163,7 @@ class Tied(nn.Module):
 def test_weights_are_read_as_they_were_written_also_by_safetensors_alone(tmp_path: Path) -> None:
     module = Tied()
     save_weights(tmp_path / BEST, Weights(epoch=7, module=module.state_dict()))
-    read = load_weights(tmp_path / BEST)
+    read = load_weights(str(tmp_path / BEST))
     assert read is not None
     assert read.epoch == 7
     other = Tied()

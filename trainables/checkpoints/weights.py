@@ -59,7 +59,7 @@ def save_weights(path: Path, weights: Weights) -> int:
     return len(data)
 
 
-def load_weights(path: Path, device: str | torch.device = "cpu") -> Weights | None:
+def load_weights(path: str | Path, device: str | torch.device = "cpu") -> Weights | None:
     """The weights on a device, or None when there is no such file.
 
     Raises ValueError, naming the file, when it is damaged (DamagedError) or of another version, and OSError when it may not be
@@ -67,6 +67,7 @@ def load_weights(path: Path, device: str | torch.device = "cpu") -> Weights | No
     """
     from safetensors import safe_open
 
+    path = Path(path)
     if not path.exists():
         return None
     try:
