@@ -30,6 +30,7 @@ from sweeps.engine.room import Room, room
 from sweeps.engine.spec import Sweep
 from sweeps.engine.watchdog import StalledError, Watchdog
 from trainables import ConflictError
+from trainables.asked import place as where
 from trainables.heap import give_back, settle
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ def main(sweep: Sweep, argv: Sequence[str] | None = None) -> None:
         _heed_sigterm()
         gc.disable()  # a start makes half a million objects that stay, and would look through them again and again
         sweep.check_kinds()  # the options ask the task for its name
-        status = _answer(options.question(sweep), options)
+        with _asking(sweep):
+            asked = options.question(sweep)
+        status = _answer(asked, options)
     except (QuestionError, ConflictError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = WRONG
@@ -81,19 +84,21 @@ def _answer(sweep: Sweep, options: command_line.Options) -> int:
     foreign = one_root()
     if foreign is not None:
         raise QuestionError(foreign)
-    sweep.check()
+    with _asking(sweep):
+        sweep.check()
     folder = options.runs / sweep.name
     try:
-        place = room(sweep) if options.fresh or not _done(sweep, folder) else None
-        if not options.fresh:
-            sweep = question.extended(sweep, question.match(folder, sweep), read_ledger(folder))
-        plan.show(sweep, folder, [] if options.fresh else read_ledger(folder), place)
-        if options.dry_run:
-            return ANSWERED
-        uri = _tracking_uri(options)
-        _say("Trying a first step of each model …")
-        check(uri)
-        rehearsal.rehearse(sweep)
+        with _asking(sweep):
+            place = room(sweep) if options.fresh or not _done(sweep, folder) else None
+            if not options.fresh:
+                sweep = question.extended(sweep, question.match(folder, sweep), read_ledger(folder))
+            plan.show(sweep, folder, [] if options.fresh else read_ledger(folder), place)
+            if options.dry_run:
+                return ANSWERED
+            uri = _tracking_uri(options)
+            _say("Trying a first step of each model …")
+            check(uri)
+            rehearsal.rehearse(sweep)
         with question.held(folder), _launched(sweep, folder, place, fresh=options.fresh) as launched:
             if not options.fresh or question.untouched(folder):
                 return _race(folder, uri, launched)
@@ -103,6 +108,27 @@ def _answer(sweep: Sweep, options: command_line.Options) -> int:
                 return _race(folder, uri, launched)
     except (FolderError, TrackingError) as error:
         raise QuestionError(str(error)) from error
+
+
+@contextmanager
+def _asking(sweep: Sweep) -> Iterator[None]:
+    """Before anything is launched there is nothing to go on with: what raises here, as a part of one's own may, is the question's
+    fault. Raises QuestionError that says what and where.
+    """
+    from analysis.ledger import FolderError
+    from analysis.tracking import TrackingError
+
+    try:
+        yield
+    except (QuestionError, ConflictError, FolderError, TrackingError):
+        raise
+    except OSError as error:
+        raise QuestionError(str(error)) from error
+    except Exception as error:
+        raise QuestionError(
+            f"sweep {sweep.name!r} cannot be planned: {type(error).__name__}: {error}{where(error)}; "
+            "look for a setting that holds what it cannot"
+        ) from error
 
 
 def _done(sweep: Sweep, folder: Path) -> bool:

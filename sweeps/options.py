@@ -16,6 +16,7 @@ from sweeps.engine.errors import QuestionError
 from sweeps.engine.spec import LANES, Sweep
 from trainables import Task
 from trainables.asked import Parser, imported, reading, shipped
+from trainables.misfits import plainly
 
 QUICK_TRIALS, QUICK_SEEDS, QUICK_EPOCHS = 4, 6, 5
 """What ``--quick`` cuts a sweep down to: every part of it works, and six seeds are the fewest that can tell levels apart."""
@@ -61,7 +62,7 @@ class Options:
                     "--budget closes searches, and this sweep has nothing to search; leave the option out"
                 )
             changes["budget_seconds"] = self.budget
-        return replace(sweep, **changes)
+        return plainly(replace(sweep, **changes))
 
     def _search(self, sweep: Sweep, trials: int) -> Any:
         """The sweep's search with so many trials a level."""

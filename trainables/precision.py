@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from trainables.scaler import LEAST, Dynamic, Scaler, Unscaled
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _LARGEST = 2.0**127
 
 
+@runtime_checkable
 class Precision(Protocol):
     """A part that says which type the parameters have, what is computed in, and how gradients are kept in its range."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from trainables.augment import Augmentation
 from trainables.averages import Average
@@ -18,6 +18,7 @@ from trainables.errors import ConflictError
 from trainables.hooks import Hook
 from trainables.losses import Loss
 from trainables.micro_batch import Auto
+from trainables.misfits import misfits, shown
 from trainables.noise import GradientNoise
 from trainables.optimizers import AdamW, Optimizer
 from trainables.precision import FP32, Precision, PureBF16
@@ -34,11 +35,25 @@ if TYPE_CHECKING:
     from trainables.task import Shape
 
 
-PARTS = (
-    *("optimizer", "schedule", "scaling", "average", "precision", "clip", "noise"),
-    *("dropout", "augment", "curriculum", "sampling", "split", "prefetch", "compile", "validation", "stop"),
-)
-"""The fields that hold a part or None."""
+PARTS = {
+    "optimizer": "AdamW(lr=1e-3)",
+    "schedule": "Cosine(warmup=0.1)",
+    "scaling": "LinearScaling(reference=64)",
+    "average": "EMA(decay=0.99)",
+    "precision": "BF16()",
+    "clip": "ClipNorm(1.0)",
+    "noise": "GradientNoise()",
+    "dropout": "DropoutRamp(start=0.5)",
+    "augment": "Noise(std=0.1)",
+    "curriculum": "Curriculum()",
+    "sampling": "Chunked(chunk=4096)",
+    "split": "KFold()",
+    "prefetch": "Prefetch()",
+    "compile": "Compile()",
+    "validation": "EveryEpoch()",
+    "stop": "EarlyStopping(patience=5)",
+}
+"""The fields that hold a part or None, each with one of its parts."""
 
 
 @runtime_checkable
@@ -125,6 +140,22 @@ class Recipe:
     deterministic: bool = False
     seed: int | Seeds = 0
 
+    RULES: ClassVar[Mapping[str, str]] = {
+        **{
+            name: f"is {{kind}}, not a part that fits there; write one, such as {name}={part}"
+            for name, part in PARTS.items()
+        },
+        "model": "has no build(); give MLP(widths=(128, 128)), or a class of your own with build()",
+        "loss": "is {kind}, not a loss; write it as one, such as loss=CrossEntropy(), or give a function of output and target",
+        "batch_size": "must be a whole number from 1; 64 is a usual start",
+        "micro_batch": "must be a whole number from 1; None takes the whole batch at once, Auto() as much as fits",
+        "epochs": "must be a whole number from 1; write epochs=20",
+        "freeze": 'must be a tuple of patterns, such as freeze=("blocks.0.*",)',
+        "recompute": 'must be a tuple of patterns, such as recompute=("blocks.*",)',
+        "hooks": "must be a tuple of generator functions over the epochs, such as hooks=(mine,)",
+        "seed": "must be a whole number, such as seed=0, or Seeds(init=0, order=0, split=0)",
+    }
+
     @property
     def seeds(self) -> Seeds:
         """The three seeds."""
@@ -138,32 +169,20 @@ class Recipe:
 
     def conflicts(self) -> Iterator[str]:
         """Everything that is wrong with the recipe, each naming the value, the rule and the way out."""
-        if isinstance(self.batch_size, PerWorker):
-            yield from self.batch_size.conflicts()
-        elif not isinstance(self.batch_size, int) or self.batch_size < 1:
-            yield f"batch_size {self.batch_size} must be a whole number from 1; 64 is a usual start"
-        elif isinstance(self.micro_batch, int) and not 1 <= self.micro_batch <= self.batch_size:
-            yield (
-                f"micro_batch {self.micro_batch} must lie between 1 and batch_size {self.batch_size}; "
-                "None takes the whole batch at once, Auto() as much as fits"
-            )
-        if not isinstance(self.epochs, int) or self.epochs < 1:
-            yield f"epochs {self.epochs} must be a whole number from 1"
-        for name in PARTS:
+        wrong = dict(misfits(self))
+        yield from wrong.values()
+        unfit = {place.partition(".")[0] for place in wrong}
+        if not unfit & {"batch_size", "micro_batch"}:
+            yield from self._batch_conflicts()
+        if "epochs" not in unfit and not _counts(self.epochs):
+            yield f"epochs {self.epochs} {self.RULES['epochs']}"
+        for name in (*PARTS, "model", "loss", "micro_batch"):
             part = getattr(self, name)
-            if part is not None:
+            if name not in unfit and (isinstance(part, Part) or (name in PARTS and part is not None)):
                 yield from _part_conflicts(name, part)
-        for name, part in (("model", self.model), ("loss", self.loss), ("micro_batch", self.micro_batch)):
-            if isinstance(part, Part):
-                yield from _part_conflicts(name, part)
-        if not isinstance(self.model, Model):
-            yield f"model {self.model!r} has no build(); give MLP(widths=(128, 128)), or a class of your own with build()"
-        if self.validation is None:
-            yield "validation None would leave a run without a value to choose by; give EveryEpoch(), Thirds() or another policy"
-        for name in ("freeze", "recompute"):
-            if isinstance(getattr(self, name), str):
-                yield f'{name} is a text; write a tuple of patterns, such as {name}=("{getattr(self, name)}",)'
-        for hook in self.hooks:
+        if "model" not in unfit and not isinstance(self.model, Model):
+            yield f"model {shown(self.model)} {self.RULES['model']}"
+        for hook in () if "hooks" in unfit else self.hooks:
             if not callable(hook):
                 yield f"hooks holds {hook!r}, which cannot be called; give generator functions over the epochs"
         if isinstance(self.precision, PureBF16) and self.average is not None:
@@ -179,6 +198,18 @@ class Recipe:
                 "take one of the two, or a fixed rate in the model"
             )
 
+    def _batch_conflicts(self) -> Iterator[str]:
+        """What is wrong with the batch and its parts."""
+        if isinstance(self.batch_size, PerWorker):
+            yield from self.batch_size.conflicts()
+        elif not _counts(self.batch_size):
+            yield f"batch_size {self.batch_size} {self.RULES['batch_size']}"
+        elif isinstance(self.micro_batch, int) and not 1 <= self.micro_batch <= self.batch_size:
+            yield (
+                f"micro_batch {self.micro_batch} must lie between 1 and batch_size {self.batch_size}; "
+                "None takes the whole batch at once, Auto() as much as fits"
+            )
+
     def check(self) -> None:
         """Raises ConflictError with all conflicts at once; returns when there is none."""
         conflicts = list(self.conflicts())
@@ -186,9 +217,16 @@ class Recipe:
             raise ConflictError("recipe", conflicts)
 
 
+def _counts(value: object) -> bool:
+    """True for a whole number from 1."""
+    return isinstance(value, int) and value >= 1
+
+
 def _part_conflicts(name: str, part: object) -> Iterator[str]:
     if not isinstance(part, Part):
-        yield f"{name} {part!r} is a {type(part).__name__}, not a part; write it as one, such as optimizer=AdamW(lr=1e-3)"
+        kind = type(part).__name__
+        example = f"{name}={PARTS[name]}" if name in PARTS else "a frozen dataclass with conflicts()"
+        yield f"{name} {shown(part)} is a {kind}, not a part that fits there; write one, such as {example}"
         return
     try:
         yield from list(part.conflicts())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Scaling(Protocol):
     """(effective batch size) -> multiplier of the optimizer's lr, throughout the run."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from typing_extensions import TypeVar
 
@@ -28,12 +28,19 @@ if TYPE_CHECKING:
     """
 
 
+GOAL_RULES = {
+    "metric": 'must be the name of a metric, such as "accuracy"',
+    "target": "must be a number, the value that counts as reached, such as target=0.9, or None",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Maximise:
     """More is better; ``target`` is the value that counts as reached, if there is one."""
 
     metric: str
     target: float | None = None
+    RULES: ClassVar[Mapping[str, str]] = GOAL_RULES
     mode: str = field(default="max", init=False)
 
     def better(self, a: float, b: float) -> bool:
@@ -47,6 +54,7 @@ class Minimise:
 
     metric: str
     target: float | None = None
+    RULES: ClassVar[Mapping[str, str]] = GOAL_RULES
     mode: str = field(default="min", init=False)
 
     def better(self, a: float, b: float) -> bool:
@@ -124,6 +132,15 @@ class Task:
     samples: int | None = None
     ordered: bool = False
     difficulty: Callable[[Tensors], Tensor] | None = None
+
+    RULES: ClassVar[Mapping[str, str]] = {
+        "name": 'must be a text, such as name="digits"',
+        "data": "must be a function of a seed that returns Splits(train=(x, y), val=(x, y), test=(x, y))",
+        "goal": 'is {kind}, not a goal; write it as one, such as goal=Maximise("accuracy")',
+        "metrics": 'must name its functions, such as metrics={"accuracy": accuracy}',
+        "loss": "is {kind}, not a loss; write it as one, such as loss=CrossEntropy(), or give a function of output and target",
+        "samples": "must be a whole number, the size of the training split; None counts it",
+    }
 
     def conflicts(self) -> Iterator[str]:
         """What is wrong with the declaration."""

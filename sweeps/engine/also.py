@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from analysis.front import COSTS, reached
 from analysis.records import TrialRecord
@@ -27,6 +27,10 @@ class Also:
 
     goal: Maximise | Minimise
     within: float = 0.0
+
+    RULES: ClassVar[Mapping[str, str]] = {
+        "goal": 'is {kind}, not a goal; write it as one, such as goal=Minimise("cpu_seconds")',
+    }
 
     def value(self, record: TrialRecord) -> float | None:
         """What a run reached in this goal; None when it is not known or not finite."""

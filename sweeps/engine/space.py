@@ -193,6 +193,13 @@ def option(hole: Each | Choice, wanted: Scalar) -> Any:
     raise KeyError(f"{wanted!r} is none of {', '.join(str(name(candidate)) for candidate in hole.options)}")
 
 
+def candidates(value: Any) -> tuple[Any, ...]:
+    """What may come to stand where a value stands: the options of a hole, nothing yet for a range, else the value itself."""
+    if isinstance(value, Each | Choice):
+        return tuple(inner for candidate in value.options for inner in candidates(candidate))
+    return () if isinstance(value, Hole) else (value,)
+
+
 def holes(value: Any, path: Path = "") -> Iterator[tuple[Path, Hole]]:
     """Every hole, those inside options too, by its path; a path can come up more than once."""
     if isinstance(value, Each | Choice):

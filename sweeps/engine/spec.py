@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from sweeps.engine import space, vary
 from sweeps.engine.also import Also
@@ -17,6 +17,7 @@ from sweeps.engine.vary import DRAWN, VARY
 from trainables import PerWorker, Recipe, Seeds, Task, steps
 from trainables.describe import Scalar
 from trainables.keep import Keep
+from trainables.misfits import misfits
 from trainables.profiler import Profile
 
 WORKERS = "resources.workers"
@@ -30,6 +31,12 @@ SHARE = 0.0001
 
 TIMED = 8
 """Finals of a level that are trained alone where the others are fused, so that their seconds are their own."""
+
+VARYING = ("recipe", SEARCH, "early_stop", "resources", VARY)
+"""The fields in which holes may stand, or are refused by words of their own."""
+
+WHOLE = (SEARCH, "early_stop", VARY)
+"""Those of them in whose own place a hole may stand; in the others it stands further inside."""
 
 LANES = ("auto", "local", "solo", "fused", "crew", "gang")
 
@@ -48,6 +55,14 @@ class Resources:
     gpus: float | None = None
     gpu_type: str | None = None
     memory_bytes: int | None = None
+
+    RULES: ClassVar[Mapping[str, str]] = {
+        "workers": "must be a whole number from 1; 1 trains in one process",
+        "cpus": "must be a whole number from 1; write cpus=1",
+        "gpus": "must be a number from 0; 0 trains on the CPU, None takes one if there is one",
+        "gpu_type": 'must be the name that Ray gives a GPU, such as gpu_type="A100", or None',
+        "memory_bytes": "must be a whole number from 1, such as memory_bytes=8_000_000_000, or None",
+    }
 
     def conflicts(self, workers: int) -> Iterator[str]:
         """What Ray would refuse, or never place, for trials of up to so many workers."""
@@ -104,6 +119,25 @@ class Sweep:
     log_every: int | None = None
     tensorboard: bool = False
     profile: Profile | None = None
+
+    RULES: ClassVar[Mapping[str, str]] = {
+        "name": 'must be a text that is usable as a folder\'s name, such as name="mine"',
+        "task": "is {kind}; give it a Task, such as task=trainables.tasks.digits",
+        "recipe": "is {kind}; give it a Recipe, such as recipe=Recipe(model=MLP())",
+        "search": "is {kind}, not a search; write it as one, such as search=TPE(trials=16)",
+        "early_stop": "is {kind}, not a rule for early stopping; write it as one, such as early_stop=ASHA(grace=1)",
+        "also": 'is {kind}, not a second goal; write it as one, such as also=Also(goal=Minimise("cpu_seconds"))',
+        "seeds": "must be a whole number from 1; write seeds=8",
+        "seed": "must be a whole number; write seed=0",
+        "timed": f"must be a whole number of finals from 0; None takes {TIMED} where there is a target",
+        "resources": "is {kind}; write resources=Resources(cpus=1)",
+        "lane": f"is unknown; there are {', '.join(LANES)}",
+        "budget_seconds": "must be a number of seconds above 0, such as budget_seconds=600, or None",
+        "keep": "is {kind}; write keep=Keep(top=1)",
+        "log_every": "must be a whole number of steps from 1; None switches it off",
+        "tensorboard": "must be True or False",
+        "profile": "is {kind}; write profile=Profile(), or None",
+    }
 
     @property
     def trials(self) -> int:
@@ -333,13 +367,25 @@ class Sweep:
                         yield text
 
     def _misused(self) -> Iterator[str]:
-        """Values that are not what the field takes."""
-        for name, value in ((field.name, getattr(self, field.name)) for field in fields(self)):
-            if isinstance(value, type):
-                yield f"{name} is the class {value.__name__}, which has no settings yet; write {value.__name__}(...)"
-        for name, value, kind in (("task", self.task, Task), ("recipe", self.recipe, Recipe)):
-            if not isinstance(value, kind | type):
-                yield f"{name} {value!r} is a {type(value).__name__}; give it a {kind.__name__}"
+        """Values that are not what the field takes, so that nothing else can be asked of them."""
+
+        def options(place: str, value: Any) -> Sequence[Any]:
+            return space.candidates(value) if place.partition(".")[0] in VARYING else (value,)
+
+        fixed = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in WHOLE}
+        holes = {name: hole for name, hole in fixed.items() if isinstance(hole, space.Hole)}
+        for name, hole in holes.items():
+            yield f"{name} is {space.describe(hole)}; it is the same for all levels: give one value"
+        found = [text for place, text in misfits(self, options=options) if place not in (*holes, VARY)]
+        ranges = {
+            (path, hole): None
+            for name in VARYING
+            for path, hole in space.holes(getattr(self, name), name)
+            if isinstance(hole, space.Uniform | space.IntRange)
+        }
+        found += [text for path, hole in ranges for _, text in misfits(hole, path)]
+        # The recipe's own sentences begin with the field too, as its holes do.
+        yield from dict.fromkeys(text.removeprefix("recipe.") for text in found)
 
     def check(self) -> None:
         """Raises QuestionError with all conflicts at once."""

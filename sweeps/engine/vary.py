@@ -38,7 +38,8 @@ def conflicts(vary: Any, search: Any) -> Iterator[str]:
         return
     texts = [option for option in _options(vary) if not isinstance(option, tuple)]
     if texts:
-        yield f"vary has {texts[0]!r} where a tuple of names must be; write ({texts[0]!r},)"
+        names = (texts[0],) if isinstance(texts[0], str) else DRAWN
+        yield f"vary has {texts[0]!r} where a tuple of names must be; write {names}"
         return
     unknown = dict.fromkeys(str(name) for option in _options(vary) for name in option if name not in DRAWN)
     if unknown:

@@ -333,6 +333,21 @@ def test_a_wrong_command_is_refused_in_words_and_starts_nothing(tmp_path: Path, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("options", [[], ["--dry-run"], ["--quick", "--trials", "2", "--workers", "1"]])
+def test_a_wrong_type_in_the_file_is_refused_in_words_and_starts_nothing(tmp_path: Path, options: list[str]) -> None:
+    script = tmp_path / "wrong.py"
+    script.write_text(
+        "from sweeps import main\nfrom tests.sweeps.small import small\n\nmain(small(seeds='12', early_stop='asha'))\n"
+    )
+    done = run("--runs", str(tmp_path / "runs"), "--lane", "local", *options, script=str(script))
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "seeds '12' must be a whole number from 1; write seeds=8" in done.stderr
+    assert "early_stop 'asha' is a str, not a rule for early stopping" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "What is done is kept" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 def test_another_question_in_the_folder_is_refused_and_fresh_keeps_it(tmp_path: Path) -> None:
     first = run("--runs", str(tmp_path), "--lane", "local", "--trials", "1", "--seeds", "1", "--epochs", "3")
     assert first.returncode == 0, first.stderr

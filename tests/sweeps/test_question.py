@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from analysis.records import Stage
-from sweeps import ASHA, PBT, TPE, QuestionError, Rivals, each
+from sweeps import ASHA, PBT, TPE, QuestionError, Resources, Rivals, each, log_uniform
+from sweeps import options as command_line
 from sweeps.engine import question
+from sweeps.main import main
 from tests.planted import planted_record
-from tests.sweeps.small import small
+from tests.sweeps.small import small, task
+from trainables import SGD, Recipe
+
+
+class Net:
+    """A model of one's own; without settings its class is easily taken for it."""
+
+    def build(self) -> None:
+        return None
 
 
 def ended(folder: Path, ending: BaseException, *, written: Path | None = None) -> None:
@@ -81,10 +93,58 @@ def test_of_a_run_in_segments_the_first_counts() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"early_stop": ASHA}, "early_stop is the class ASHA, which has no settings yet; write ASHA(...)"),
-        ({"search": TPE}, "search is the class TPE, which has no settings yet; write TPE(...)"),
-        ({"task": "digits"}, "task 'digits' is a str; give it a Task"),
-        ({"recipe": None}, "recipe None is a NoneType; give it a Recipe"),
+        ({"early_stop": ASHA}, "early_stop is the class ASHA, which has no settings yet; write early_stop=ASHA()"),
+        ({"search": TPE}, "search is the class TPE, which has no settings yet; write search=TPE()"),
+        ({"task": "digits"}, "task 'digits' is a str; give it a Task, such as task=trainables.tasks.digits"),
+        ({"recipe": None}, "recipe None is a NoneType; give it a Recipe, such as recipe=Recipe(model=MLP())"),
+        ({"seeds": 12.5}, "seeds 12.5 must be a whole number from 1; write seeds=8"),
+        ({"seeds": "12"}, "seeds '12' must be a whole number from 1; write seeds=8"),
+        ({"seeds": True}, "seeds True must be a whole number from 1; write seeds=8"),
+        ({"seeds": each(6, 8)}, "seeds is each(6, 8); it is the same for all levels: give one value"),
+        ({"seed": "a"}, "seed 'a' must be a whole number; write seed=0"),
+        ({"timed": 1.5}, "timed 1.5 must be a whole number of finals from 0; None takes 8 where there is a target"),
+        ({"log_every": 2.5}, "log_every 2.5 must be a whole number of steps from 1; None switches it off"),
+        ({"name": 3}, 'name 3 must be a text that is usable as a folder\'s name, such as name="mine"'),
+        (
+            {"budget_seconds": "10m"},
+            "budget_seconds '10m' must be a number of seconds above 0, such as budget_seconds=600, or None",
+        ),
+        ({"vary": "init"}, "vary has 'init' where a tuple of names must be; write ('init',)"),
+        ({"vary": 3}, "vary has 3 where a tuple of names must be; write ('init', 'order', 'split')"),
+        ({"search": TPE(trials=8.5)}, "search.trials 8.5 must be a whole number; write trials=16"),  # type: ignore[arg-type]
+        ({"search": Rivals(trials="4", method=TPE())}, "search.trials '4' must be a whole number; write trials=4"),  # type: ignore[arg-type]
+        ({"search": "tpe"}, "search 'tpe' is a str, not a search; write it as one, such as search=TPE(trials=16)"),
+        (
+            {"search": ASHA()},
+            "search ASHA is an ASHA, not a search; write it as one, such as search=TPE(trials=16)",
+        ),
+        (
+            {"early_stop": 3},
+            "early_stop 3 is an int, not a rule for early stopping; write it as one, such as early_stop=ASHA(grace=1)",
+        ),
+        (
+            {"also": "seconds"},
+            "also 'seconds' is a str, not a second goal; write it as one, such as also=Also(goal=Minimise(\"cpu_seconds\"))",
+        ),
+        ({"resources": {"cpus": 2}}, "resources {'cpus': 2} is a dict; write resources=Resources(cpus=1)"),
+        ({"resources": Resources(cpus="2")}, "resources.cpus '2' must be a whole number from 1; write cpus=1"),  # type: ignore[arg-type]
+        (
+            {"task": replace(task, goal="f1")},  # type: ignore[arg-type]
+            "task.goal 'f1' is a str, not a goal; write it as one, such as goal=Maximise(\"accuracy\")",
+        ),
+        (
+            {"task": replace(task, metrics=len)},  # type: ignore[arg-type]
+            'task.metrics len must name its functions, such as metrics={"accuracy": accuracy}',
+        ),
+        ({"recipe": Recipe(model=Net)}, "model is the class Net, which has no settings yet; write model=Net()"),  # type: ignore[arg-type]
+        (
+            {"recipe": replace(small().recipe, batch_size=each(8, "32"))},  # type: ignore[type-var]
+            "batch_size '32' must be a whole number from 1; 64 is a usual start",
+        ),
+        (
+            {"recipe": replace(small().recipe, optimizer=SGD(lr=log_uniform("1e-3", 1)))},  # type: ignore[arg-type]
+            "optimizer.lr.low '1e-3' must be a number; write low=0.001",
+        ),
     ],
 )
 def test_what_is_of_the_wrong_kind_is_refused_before_anything_is_asked_of_it(
@@ -92,4 +152,36 @@ def test_what_is_of_the_wrong_kind_is_refused_before_anything_is_asked_of_it(
 ) -> None:
     with pytest.raises(QuestionError) as refused:
         small(**changes).check()
-    assert str(refused.value) == f"sweep 'small' cannot be run:\n  - {says}"
+    assert str(refused.value) == f"sweep {changes.get('name', 'small')!r} cannot be run:\n  - {says}"
+
+
+def test_numbers_of_numpy_count_as_python_s_own() -> None:
+    sweep = small(seeds=np.int64(6), seed=np.int64(0), search=TPE(trials=np.int64(5)), budget_seconds=np.float32(90))  # type: ignore[arg-type]
+    sweep.check()
+    options = command_line.read(["--seeds", "7"], program="small", description=None)
+    asked = options.question(sweep)
+    assert json.loads(json.dumps([asked.seed, asked.seeds, asked.trials, asked.budget_seconds])) == [0, 7, 5, 90.0]
+
+
+class Sulking:
+    """A model that says of itself neither what is wrong nor anything else."""
+
+    def build(self) -> None:
+        return None
+
+    def conflicts(self) -> list[str]:
+        raise AttributeError("no mood")
+
+
+def test_what_raises_before_anything_is_launched_is_the_question_s_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = small(recipe=replace(small().recipe, model=Sulking()))
+    with pytest.raises(SystemExit) as left:
+        main(sweep, ["--runs", str(tmp_path), "--lane", "local"])
+    said = capsys.readouterr().err
+    assert left.value.code == 2
+    assert "sweep 'small' cannot be planned: AttributeError: no mood" in said
+    assert "Traceback" not in said
+    assert "What is done is kept" not in said
+    assert list(tmp_path.iterdir()) == []

@@ -23,6 +23,7 @@ from trainables import (
     ClipNorm,
     ConflictError,
     Cosine,
+    CrossEntropy,
     Maximise,
     MeanSquaredError,
     Minimise,
@@ -262,11 +263,20 @@ def test_things_that_are_no_parts_are_conflicts_not_tracebacks() -> None:
     wrong = recipe(optimizer="adamw", clip=1.0, schedule=Cosine(warmup="a bit"), model=3)  # type: ignore[arg-type]
     text = "\n".join(wrong.conflicts())
     for said in (
-        "optimizer 'adamw' is a str, not a part",
-        "clip 1.0 is a float",
-        "holds a value of the wrong type",
+        "optimizer 'adamw' is a str, not a part that fits there; write one, such as optimizer=AdamW(lr=1e-3)",
+        "clip 1.0 is a float, not a part that fits there; write one, such as clip=ClipNorm(1.0)",
+        "schedule.warmup 'a bit' must be a number; write warmup=0.0",
         "model 3 has no build()",
     ):
         assert said in text
+    text = "\n".join(
+        recipe(batch_size="32", optimizer=AdamW(lr="0.1"), average=Cosine(), loss=CrossEntropy).conflicts()
+    )  # type: ignore[arg-type]
+    assert text.splitlines() == [
+        "batch_size '32' must be a whole number from 1; 64 is a usual start",
+        "optimizer.lr '0.1' must be a number; write lr=0.1",
+        "loss is the class CrossEntropy, which has no settings yet; write loss=CrossEntropy()",
+        "average Cosine is a Cosine, not a part that fits there; write one, such as average=EMA(decay=0.99)",
+    ]
     with pytest.raises(ConflictError, match=r"Nothing\.build\(\) returned NoneType"):
         next(iter(fit(task, recipe(model=Nothing()))))

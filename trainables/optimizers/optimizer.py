@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 
+@runtime_checkable
 class Optimizer(Protocol):
     """A part that builds a torch optimizer; ``lr`` is the peak that a schedule scales.
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from trainables.task import Maximise, Minimise
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """(progress) -> multiplier. The loop asks at the middle of each step, so neither the first nor the last step is wasted on 0."""
 

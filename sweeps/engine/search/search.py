@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from sweeps.engine.search.domain import Domain
 from trainables.describe import Scalar
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 
+@runtime_checkable
 class Search(Protocol):
     """A part that builds an Optuna sampler; ``trials`` heats at most are dealt to each level."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 
 class Stopper(Protocol):
@@ -14,6 +14,7 @@ class Stopper(Protocol):
         ...
 
 
+@runtime_checkable
 class EarlyStop(Protocol):
     """A dataclass that builds a stopper; ``grace`` is the first epoch at which a trial can be stopped."""
 
