@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from analysis.records import Stage, Status
 from sweeps.engine.job import Job
 from sweeps.engine.machine import hardware
-from sweeps.engine.trial import Message, Runner, failure, own_rows
+from sweeps.engine.trial import Message, Runner, one_line, own_rows
 from trainables.preparing import PreparedOnce
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class PackRunner:
             else:
                 self._trained(pack, program, tell)
         except Exception as error:
-            why = f"trained alone after its pack had failed ({failure(error)[1]})"
+            why = f"trained alone after its pack had failed ({one_line(error)})"
             self.programs.clear()
         if pack.runs:  # what is left takes the room that those alone need
             pack.runs.clear()

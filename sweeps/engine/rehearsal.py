@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sweeps.engine.errors import QuestionError
+from sweeps.engine.place import own_frame, whole
 from sweeps.engine.spec import Sweep
 from trainables import FP32, Recipe
 from trainables.describe import plain, text
@@ -60,9 +61,11 @@ def load(sweep: Sweep) -> Splits:
 
 
 def _said(error: Exception) -> str:
-    """An exception of the user's code: what it says, and where, from the innermost frames."""
-    frames = traceback.format_list(traceback.extract_tb(error.__traceback__)[-3:])
-    return f"{type(error).__name__}: {error}\n\n{''.join(frames).rstrip()}"
+    """An exception of the user's code: what it says, and where, in a line of that code and in the innermost frames."""
+    frame, inner = own_frame(error), traceback.extract_tb(error.__traceback__)[-3:]
+    place = f"\n  at {whole(frame)}" if frame is not None else ""
+    frames = [frame, *inner] if frame is not None and frame not in inner else inner
+    return f"{type(error).__name__}: {error}{place}\n\n{''.join(traceback.format_list(frames)).rstrip()}"
 
 
 def _step(sweep: Sweep, recipe: Recipe, splits: Splits) -> None:

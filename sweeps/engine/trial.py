@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.records import Status
 from sweeps.engine.job import Job
 from sweeps.engine.machine import hardware
+from sweeps.engine.place import own_frame, short
 from trainables.errors import ConflictError
 
 if TYPE_CHECKING:
@@ -180,12 +181,18 @@ def tried(last: Message, attempts: int) -> Message:
 
 
 def failure(raised: Exception) -> tuple[Status, str, str]:
-    """How an exception is recorded: the status, one line, and the traceback."""
+    """How an exception is recorded: the status, one line with the place in the user's own code, and the traceback."""
     import torch
 
-    said = str(raised)
-    memory = isinstance(raised, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in said
-    line = said.strip().splitlines()[0] if said.strip() else ""
-    reason = f"{type(raised).__name__}: {line}"[:300] if line else type(raised).__name__
+    memory = isinstance(raised, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(raised)
     trace = "".join(traceback.format_exception(raised))
-    return (Status.OUT_OF_MEMORY if memory else Status.FAILED), reason, trace
+    if memory:  # no line is to blame for it
+        return Status.OUT_OF_MEMORY, one_line(raised), trace
+    frame = own_frame(raised)
+    return Status.FAILED, one_line(raised) + (f" ({short(frame)})" if frame is not None else ""), trace
+
+
+def one_line(raised: Exception) -> str:
+    """An exception in one line: its kind, and the first line of what it says."""
+    text = str(raised).strip()
+    return f"{type(raised).__name__}: {text.splitlines()[0]}"[:300] if text else type(raised).__name__

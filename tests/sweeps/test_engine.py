@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from analysis.ledger import read_ledger, read_live, read_question
 from analysis.records import Stage, Status, TrialRecord
 from sweeps import ASHA, TPE, QuestionError, Random, Resources, Sweep, choice, each, log_uniform, uniform
 from sweeps.engine import ledger as ledgers
-from sweeps.engine import question
+from sweeps.engine import question, space
 from sweeps.engine.drive import drive, finished, spent
 from sweeps.engine.job import Job, identity, key
 from sweeps.engine.machine import Machine
@@ -30,6 +32,8 @@ from sweeps.engine.rehearsal import rehearse
 from sweeps.engine.spec import WORKERS
 from sweeps.engine.stopping import Levels
 from sweeps.engine.study import LevelStudy
+from sweeps.engine.trial import failure
+from sweeps.remarks import failures
 from tests.sweeps.small import small, task
 from trainables import (
     EMA,
@@ -297,12 +301,83 @@ def test_an_exception_once_is_healed_and_said(tmp_path: Path) -> None:
 def test_an_exception_always_is_one_failure_with_its_reason_and_is_tried_at_the_next_command(tmp_path: Path) -> None:
     (record,) = run(flaky(tmp_path, 2), tmp_path / "run")
     assert record.status is Status.FAILED
-    assert record.reason == "RuntimeError: failure 2 (in 2 attempts)"
+    assert re.fullmatch(r"RuntimeError: failure 2 \(test_engine\.py:\d+\) \(in 2 attempts\)", record.reason or "")
     assert record.error is not None
     assert "with a second line" in record.error
     assert not finished(flaky(tmp_path, 2), [record])
     (again,) = run(flaky(tmp_path, 2), tmp_path / "run")
     assert again.status is Status.COMPLETED
+
+
+class Crooked(nn.Module):
+    """A model of one's own whose layers do not fit each other, once it has been called ``spared`` times in training."""
+
+    def __init__(self, spared: int) -> None:
+        super().__init__()
+        self.spared = spared
+        self.a, self.b, self.c = nn.Linear(2, 32), nn.Linear(33, 32), nn.Linear(32, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.spared -= self.training
+        x = self.a(x)
+        if self.spared < 0:
+            x = self.b(x)  # the line that is to be named
+        return self.c(x)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OfOnesOwn:
+    spared: int
+
+    def build(self) -> nn.Module:
+        return Crooked(self.spared)
+
+
+def crooked(spared: int) -> Sweep:
+    base = small(early_stop=None, search=Random(trials=2))
+    recipe = replace(base.recipe, batch_size=16, model=OfOnesOwn(spared=spared))
+    return replace(base, recipe=recipe)
+
+
+def line_of(text: str) -> int:
+    return 1 + next(number for number, line in enumerate(Path(__file__).read_text().splitlines()) if text in line)
+
+
+def test_a_failure_within_torch_names_the_line_of_the_user_s_own_that_led_there(tmp_path: Path) -> None:
+    line = line_of("# the line that is to be named")
+    with pytest.raises(QuestionError) as refused:
+        rehearse(crooked(0))
+    said = str(refused.value)
+    assert "raises RuntimeError: mat1 and mat2 shapes cannot be multiplied (4x32 and 33x32)\n" in said
+    assert f"\n  at test_engine.py:{line} in forward: x = self.b(x)" in said
+    assert f'File "{__file__}", line {line}, in forward' in said
+    assert 'linear.py"' in said
+    records = run(crooked(4), tmp_path)
+    reason = f"RuntimeError: mat1 and mat2 shapes cannot be multiplied (16x32 and 33x32) (test_engine.py:{line}) (in 2 attempts)"
+    assert [record.reason for record in records] == [reason] * 2
+    assert failures(records) == [f"2 trials failed: {reason}"]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (partial(nn.Linear(3, 3), torch.zeros(2, 2)), "RuntimeError: mat1 and mat2 shapes cannot be multiplied (2x2 and 3x3)"),
+        (partial(json.loads, "no"), "JSONDecodeError: Expecting value: line 1 column 1 (char 0)"),
+        (partial(space.option, space.Each((1,)), 2), "KeyError: '2 is none of 1'"),
+        (partial(exec, "raise ValueError('typed in')"), "ValueError: typed in"),
+    ],
+)  # fmt: skip
+def test_where_no_line_of_the_user_s_own_led_to_a_failure_none_is_named(call: Callable[[], object], said: str) -> None:
+    with pytest.raises((RuntimeError, ValueError, KeyError), match=re.escape(said.partition(": ")[2])) as caught:
+        call()
+    assert caught.tb.tb_next is not None  # the first frame is this file's
+    assert failure(caught.value.with_traceback(caught.tb.tb_next))[:2] == (Status.FAILED, said)
+
+
+def test_no_line_is_blamed_for_the_memory_that_ran_out() -> None:
+    with pytest.raises(MemoryError) as caught:
+        raise MemoryError("full")
+    assert failure(caught.value)[:2] == (Status.OUT_OF_MEMORY, "MemoryError: full")
 
 
 def raced(sweep: Sweep, folder: Path, book: ledgers.Ledger, followers: Sequence[Follower] = ()) -> Race:

@@ -129,7 +129,8 @@ def test_a_crew_outlives_what_its_trials_do(tmp_path: Path) -> None:
             assert losses(record) == losses(undisturbed), (trouble, seed)
         failed = records["always", seed]
         assert failed.status is Status.FAILED
-        assert failed.reason == "ValueError: this model never trains (in 2 attempts)"
+        said = r"ValueError: this model never trains \(troubled\.py:\d+\) \(in 2 attempts\)"
+        assert re.fullmatch(said, failed.reason or "")
         assert failed.epochs == 2  # one in each attempt
     assert {records["kill", seed].reason for seed in (1, 2)} == {
         None,
