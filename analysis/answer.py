@@ -13,16 +13,16 @@ from analysis.spread_answer import spread_clauses
 from analysis.verdict import Comparison, Interval, LevelResult, SpeedComparison, Verdict
 
 
-def sentence(verdict: Verdict, *, seeds: int, fewest: int) -> str:
+def sentence(verdict: Verdict, *, seeds: int, fewest: int, without: str) -> str:
     """One sentence that claims no more than the verdict does; its own ``answer`` is not read.
 
-    ``seeds`` is how many shared seeds were compared, ``fewest`` how many it takes to tell anything apart. Where numbers of workers
-    are compared, how training scales with them is the answer, and the scores stand behind it; where what seeds draw is compared,
-    how far the scores spread.
+    ``seeds`` is how many shared seeds were compared, ``fewest`` how many it takes to tell anything apart, ``without`` what is said
+    where no final has ended. Where numbers of workers are compared, how training scales with them is the answer, and the scores
+    stand behind it; where what seeds draw is compared, how far the scores spread.
     """
     clean = [level for level in verdict.levels if level.n and not level.diverged]
     if not clean:
-        return f"{_nothing_to_compare(verdict)}."
+        return f"{_nothing_to_compare(verdict, without)}."
     if own := spread_clauses(verdict) or scaling_clauses(verdict, fewest=fewest):
         parts = own
     elif len(clean) == 1:
@@ -36,13 +36,13 @@ def sentence(verdict: Verdict, *, seeds: int, fewest: int) -> str:
     return f"{'; '.join(parts)}."
 
 
-def _nothing_to_compare(verdict: Verdict) -> str:
+def _nothing_to_compare(verdict: Verdict, without: str) -> str:
     lost, diverged = sum(level.lost for level in verdict.levels), _diverged(verdict)
     if diverged:
         return f"No {_noun(verdict)} came through its finals: {'; '.join([*diverged, *_silent(verdict)])}"
     if lost:
         return f"No final has finished: {units.count(lost)} failed, ran out of memory or {'was' if lost == 1 else 'were'} cut short"
-    return "No final has finished yet"
+    return without
 
 
 def _single(verdict: Verdict, level: LevelResult) -> str:

@@ -12,6 +12,7 @@ from analysis import spread_answer, units
 from analysis.answer import sentence
 from analysis.finals import Finals, gather, shared_seeds
 from analysis.front import front, second_goal
+from analysis.heats import without_finals
 from analysis.ledger import Goal, Question
 from analysis.looks import Occasion, declared_looks, occasion
 from analysis.power import MOST_SEEDS, equivalent_tests, seeds_needed
@@ -100,7 +101,8 @@ def judge(question: Question, records: Sequence[TrialRecord], *, confidence: flo
         front=front(question, records),
         sources=sources(records),
     )
-    return replace(verdict, answer=sentence(verdict, seeds=len(seeds), fewest=fewest_seeds(contest.occasion.alpha)))
+    fewest, without = fewest_seeds(contest.occasion.alpha), without_finals(question, records)
+    return replace(verdict, answer=sentence(verdict, seeds=len(seeds), fewest=fewest, without=without))
 
 
 def _point(question: Question) -> str:

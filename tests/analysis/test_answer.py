@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.judge import judge
-from analysis.records import Scalar, Stage
+from analysis.records import Scalar, Stage, Status
 from analysis.verdict import Verdict
 from tests.analysis.asked import asked
 from tests.planted import planted_record, planted_records
@@ -108,6 +108,47 @@ def test_lost_finals_are_no_score() -> None:
     one = verdict_on({16: 0.9, 32: 0.95}, failed=failed[:8]).answer
     assert one.startswith("Batch size 32 is the only one whose finals can be judged: ")
     assert one.endswith("16 has no finished final (8 lost).")
+
+
+def without_finals(
+    how: Sequence[tuple[int, Status, str | None]], *, over: bool = True, more: Sequence[Status] = ()
+) -> str:
+    """The answer where so many heats have ended so, for such a reason, and no final has followed."""
+    ended = [(status, reason) for count, status, reason in how for _ in range(count)]
+    heats = [
+        planted_record(level=16, stage=Stage.HEAT, seed=0, number=number, score=0.5, status=status, reason=reason)
+        for number, (status, reason) in enumerate([*ended, *((status, None) for status in more)])
+    ]
+    question = asked([16, 32], seeds=8)
+    return judge(replace(question, raw={"cut_short": False} if over else {}), heats).answer
+
+
+def test_where_every_heat_was_lost_that_is_the_answer() -> None:
+    bug, other = "RuntimeError: my bug (mine.py:31) (in 2 attempts)", "ValueError: another"
+    failed, full, diverged = Status.FAILED, Status.OUT_OF_MEMORY, Status.DIVERGED
+    assert without_finals([(8, failed, bug)]) == f"No answer: all 8 heats failed; the reason: {bug}."
+    assert without_finals([(1, failed, bug)]) == f"No answer: the only heat failed; the reason: {bug}."
+    assert (
+        without_finals([(3, failed, other), (5, failed, bug)]) == f"No answer: all 8 heats failed; most often: {bug}."
+    )
+    assert without_finals([(1, full, "full by 1."), (1, full, "full by 2")]) == (
+        "No answer: both heats ran out of memory; among the reasons: full by 1."
+    )
+    assert without_finals([(2, full, "full"), (4, failed, bug), (2, diverged, "train/loss is nan at epoch 1")]) == (
+        f"No answer: of 8 heats 4 failed, 2 ran out of memory and 2 diverged; most often: {bug}."
+    )
+    assert without_finals([(4, diverged, "train/loss is nan at epoch 1")]) == "No answer: all 4 heats diverged."
+    long = without_finals([(2, failed, f"ValueError: {'so many words ' * 20}")])
+    assert long.endswith((" so ….", " many ….", " words …."))
+    assert len(long) < 260
+
+
+def test_yet_is_said_only_while_something_may_still_come() -> None:
+    lost = [(7, Status.FAILED, "RuntimeError: my bug")]
+    assert without_finals(lost, over=False) == "No final has finished yet."
+    assert without_finals(lost, over=False, more=[Status.RUNNING]) == "No final has finished yet."
+    assert without_finals(lost, more=[Status.COMPLETED]) == "No final has finished."
+    assert without_finals([]) == "No final has finished."
 
 
 def test_less_is_better_says_by_how_much_more_the_others_lose() -> None:

@@ -405,9 +405,23 @@ class Net(torch.nn.Linear):
             raise RuntimeError("a fault <script>alert(1)</script> in mid-trial")
         return super().forward(x)
 
+class Never(Model):
+    def build(self):
+        return Tired()
+
+class Tired(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(2, 3)
+    def forward(self, x):
+        if self.training and len(x) > 4:
+            raise RuntimeError("my bug")
+        return super().forward(x)
+
 base = small(search=None, early_stop=None, seeds=6)
 recipe = replace(base.recipe, optimizer=SGD(lr=0.01), epochs=4)
 if __name__ == "__main__":
+    if "{model}" == "Never":
+        base, recipe = small(), small().recipe
     main(replace(base, recipe=replace(recipe, model={model}())))
 '''
 
@@ -435,6 +449,22 @@ def test_trials_that_raise_are_on_the_page_with_their_reason_and_the_status_says
     page = (tmp_path / "runs" / "small" / "report.html").read_text()
     assert "RuntimeError: a fault &lt;script&gt;alert(1)&lt;/script&gt; in mid-trial" in page
     assert "<script>alert(1)" not in page
+
+
+def test_a_sweep_all_of_whose_heats_fail_answers_with_their_reason(tmp_path: Path) -> None:
+    script = tmp_path / "never.py"
+    script.write_text(BROKEN.replace("{model}", "Never"))
+    done = run("--runs", str(tmp_path / "runs"), "--trials", "2", "--lane", "local", script=str(script))
+    assert done.returncode == 1, done.stdout + done.stderr
+    line = 1 + script.read_text().splitlines().index('            raise RuntimeError("my bug")')
+    reason = f"RuntimeError: my bug (never.py:{line}) (in 2 attempts)"
+    answer = f"No answer: all 4 heats failed; the reason: {reason}."
+    assert answer in done.stdout.splitlines()
+    assert f"4 trials failed: {reason}" in done.stdout.splitlines()
+    folder = tmp_path / "runs" / "small"
+    assert json.loads((folder / "verdict.json").read_text())["answer"] == answer
+    assert f"<title>small: {answer}</title>" in (folder / "report.html").read_text()
+    assert reason in (folder / "trials.csv").read_text()
 
 
 def test_where_there_is_a_gpu_packs_are_tried_beside_it_once_ray_is_up(tmp_path: Path) -> None:
