@@ -169,9 +169,15 @@ class Recipe:
 
     def conflicts(self) -> Iterator[str]:
         """Everything that is wrong with the recipe, each naming the value, the rule and the way out."""
-        wrong = dict(misfits(self))
-        yield from wrong.values()
-        unfit = {place.partition(".")[0] for place in wrong}
+        wrong = list(misfits(self))
+        whole = {place: text for place, text in wrong if "." not in place}
+        if self.validation is None:
+            whole["validation"] = (
+                "validation None would leave a run without a value to choose by; give EveryEpoch(), Thirds() or another policy"
+            )
+        yield from whole.values()
+        unfit = whole.keys()
+        yield from (text for place, text in wrong if place.startswith("seed."))
         if not unfit & {"batch_size", "micro_batch"}:
             yield from self._batch_conflicts()
         if "epochs" not in unfit and not _counts(self.epochs):
@@ -179,7 +185,8 @@ class Recipe:
         for name in (*PARTS, "model", "loss", "micro_batch"):
             part = getattr(self, name)
             if name not in unfit and (isinstance(part, Part) or (name in PARTS and part is not None)):
-                yield from _part_conflicts(name, part)
+                inner = {place: text for place, text in wrong if place.startswith(f"{name}.")}
+                yield from _part_conflicts(name, part, inner)
         if "model" not in unfit and not isinstance(self.model, Model):
             yield f"model {shown(self.model)} {self.RULES['model']}"
         for hook in () if "hooks" in unfit else self.hooks:
@@ -222,13 +229,18 @@ def _counts(value: object) -> bool:
     return isinstance(value, int) and value >= 1
 
 
-def _part_conflicts(name: str, part: object) -> Iterator[str]:
+def _part_conflicts(name: str, part: object, wrong: Mapping[str, str]) -> Iterator[str]:
+    """What a part says of itself, then of its values of the wrong type those that it has no words for."""
     if not isinstance(part, Part):
         kind = type(part).__name__
         example = f"{name}={PARTS[name]}" if name in PARTS else "a frozen dataclass with conflicts()"
         yield f"{name} {shown(part)} is a {kind}, not a part that fits there; write one, such as {example}"
         return
     try:
-        yield from list(part.conflicts())
-    except TypeError as error:
-        yield f"{name} {part!r} holds a value of the wrong type ({error})"
+        own = list(part.conflicts())
+    except (TypeError, ValueError, AttributeError) as error:
+        if not wrong and not isinstance(error, TypeError):
+            raise
+        own = [] if wrong else [f"{name} {part!r} holds a value of the wrong type ({error})"]
+    yield from own
+    yield from (text for place, text in wrong.items() if place.rpartition(".")[2] not in " ".join(own))

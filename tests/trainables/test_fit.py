@@ -274,9 +274,9 @@ def test_things_that_are_no_parts_are_conflicts_not_tracebacks() -> None:
     )  # type: ignore[arg-type]
     assert text.splitlines() == [
         "batch_size '32' must be a whole number from 1; 64 is a usual start",
-        "optimizer.lr '0.1' must be a number; write lr=0.1",
         "loss is the class CrossEntropy, which has no settings yet; write loss=CrossEntropy()",
         "average Cosine is a Cosine, not a part that fits there; write one, such as average=EMA(decay=0.99)",
+        "optimizer.lr '0.1' must be a number; write lr=0.1",
     ]
     with pytest.raises(ConflictError, match=r"Nothing\.build\(\) returned NoneType"):
         next(iter(fit(task, recipe(model=Nothing()))))
