@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from analysis.judge import judge
 from analysis.ledger import read_ledger, read_live, read_question
 from analysis.records import Stage, Status, TrialRecord
-from sweeps import ASHA, TPE, QuestionError, Random, Resources, Sweep, choice, each, log_uniform, uniform
+from sweeps import ASHA, TPE, QuestionError, Random, Resources, Sweep, choice, each, int_range, log_uniform, uniform
 from sweeps.engine import ledger as ledgers
 from sweeps.engine import question, space
 from sweeps.engine.drive import drive, finished, spent
@@ -42,6 +42,7 @@ from trainables import (
     AdamW,
     ConflictError,
     EarlyStopping,
+    KFold,
     Maximise,
     Minimise,
     PerWorker,
@@ -378,6 +379,78 @@ def test_no_line_is_blamed_for_the_memory_that_ran_out() -> None:
     with pytest.raises(MemoryError) as caught:
         raise MemoryError("full")
     assert failure(caught.value)[:2] == (Status.OUT_OF_MEMORY, "MemoryError: full")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Normed:
+    """A perceptron with a batch norm on points that it sees ``times`` over, as if on so many pixels."""
+
+    times: int = 1
+    narrow: bool = False
+
+    def build(self) -> nn.Module:
+        norm = nn.BatchNorm1d(4)
+        return Often(self.times, nn.Linear(2, 4), norm, nn.Linear(4, 3), narrow=self.narrow)
+
+
+class Often(nn.Module):
+    def __init__(self, times: int, inner: nn.Module, norm: nn.Module, outer: nn.Module, *, narrow: bool) -> None:
+        super().__init__()
+        self.times, self.narrow, self.inner, self.norm, self.outer = times, narrow, inner, norm, outer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.narrow and len(x) < 2:
+            raise ValueError("I need two")
+        x = self.inner(x)
+        if self.times > 1:
+            return self.outer(self.norm(x[..., None].expand(-1, -1, self.times)).mean(-1))  # type: ignore[no-any-return]
+        return self.outer(self.norm(x))  # type: ignore[no-any-return]
+
+
+def batches_of(size: Any, model: Any, **changes: Any) -> Sweep:
+    """On 61 samples to train on."""
+    base = small(search=Random(trials=2), early_stop=None)
+    return replace(base, recipe=replace(base.recipe, batch_size=size, model=model, **changes))
+
+
+REFUSED = (
+    "61 samples in batches of {} leave a last one of 1, of which BatchNorm1d cannot take a variance; "
+    "choose another batch_size, such as {}, or leave out a sample"
+)
+
+
+@pytest.mark.parametrize(
+    ("size", "model", "refused"),
+    [
+        (20, Normed(), [(20, 21)]),
+        (each(16, 20, 60), Normed(), [(20, 21), (60, 61)]),
+        (choice(16, 17, 30, 32), Normed(), [(30, 31)]),
+        (choice(16, 30), choice(Normed(), MLP()), [(30, 31)]),
+        (int_range(16, 20), Normed(), [(20, 21)]),
+        (PerWorker(4), Normed(), [(4, 7)]),
+    ],
+)
+def test_a_batch_norm_is_not_left_a_single_sample(size: Any, model: Any, refused: list[tuple[int, int]]) -> None:
+    with pytest.raises(ConflictError) as caught:
+        rehearse(batches_of(size, model))
+    assert [*caught.value.conflicts] == [REFUSED.format(*pair) for pair in refused]
+
+
+def test_a_single_sample_is_refused_only_where_it_would_stop_a_trial() -> None:
+    for size, model in (
+        (each(16, 32, 61, 64), Normed()),
+        (20, Normed(times=9)),
+        (20, MLP()),
+        (16, Normed(narrow=True)),
+    ):
+        rehearse(batches_of(size, model))
+    rehearse(batches_of(20, Normed(), freeze=("norm.*",)))
+    with pytest.raises(ConflictError, match="64 samples in batches of 21 leave"):
+        rehearse(batches_of(21, Normed(), split=KFold(folds=5)))
+    rehearse(batches_of(20, Normed(), split=KFold(folds=5)))
+    with pytest.raises(QuestionError, match=r"a last batch of one sample of task .* raises ValueError: I need two"):
+        rehearse(batches_of(20, Normed(narrow=True)))
+    rehearse(replace(batches_of(20, Normed()), resources=Resources(workers=2)))
 
 
 def raced(sweep: Sweep, folder: Path, book: ledgers.Ledger, followers: Sequence[Follower] = ()) -> Race:
@@ -722,7 +795,7 @@ def test_a_folder_of_data_is_known_by_what_is_in_it(tmp_path: Path) -> None:
         ({"recipe": replace(small().recipe, batch_size=each(8, 32), micro_batch=9)}, "micro_batch 9"),
         ({"recipe": replace(small().recipe, stop=EarlyStopping(patience=0))}, "patience 0"),
         (
-            {"recipe": replace(small().recipe, model=choice(MLP(widths=each(1, 2)), MLP()))},
+            {"recipe": replace(small().recipe, model=choice(MLP(widths=each((1,), (2,))), MLP()))},
             "each() stands inside a choice()",
         ),
         ({"early_stop": ASHA(grace=20)}, "grace 20"),
@@ -832,7 +905,7 @@ def test_one_configuration_under_two_names_is_run_once() -> None:
     assert twin not in asked["levels"]
     assert small().equal() == []
     wrong = replace(sweep, recipe=replace(sweep.recipe, batch_size=each(32, PerWorker("16"))))  # type: ignore[arg-type]
-    assert any("PerWorker samples 16" in text for text in wrong.conflicts())
+    assert any("samples '16' must be a whole number" in text for text in wrong.conflicts())
 
 
 def test_workers_that_are_not_compared_change_a_trial_only_with_its_batch() -> None:
