@@ -51,6 +51,7 @@ from trainables import (
     Stacked,
     Sum,
     Task,
+    WholeSet,
     accuracy,
     models,
 )
@@ -137,7 +138,7 @@ NEEDED: Mapping[type, Any] = {
 }
 """Parts whose settings have no defaults."""
 
-OTHERS = {Task, Splits, Shape, InMemory, Plan, Embedded, Maximise, Minimise}
+OTHERS = {Task, Splits, Shape, InMemory, Plan, Embedded, Maximise, Minimise, WholeSet}
 """What is no part of a recipe."""
 
 PUBLIC = {getattr(module, name) for module in (trainables, models) for name in module.__all__}
