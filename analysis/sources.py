@@ -14,12 +14,12 @@ def sources(records: Sequence[TrialRecord]) -> Mapping[str, int]:
     return dict(Counter(record.source for record in finals if record.source is not None))
 
 
-def mixed(counted: Mapping[str, int]) -> str | None:
-    """What is to be said where finals of several versions are judged together; None where there is one."""
+def mixed(counted: Mapping[str, int]) -> list[str]:
+    """What is to be said where finals of several versions are judged together."""
     if len(counted) < 2:
-        return None
+        return []
     *most, last = [f"{number} by {source}" for source, number in counted.items()]
-    return (
+    return [
         f"The code was changed between the finals: {', '.join(most)} and {last} are judged together, and what differs between "
         "these versions is taken for chance. With --fresh all are run by one."
-    )
+    ]

@@ -22,7 +22,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,9 @@ from benchmarks.conditions import invocation, machine, natural, say, under, vers
 from benchmarks.figures import Spread  # noqa: E402
 from benchmarks.loops.work import Work  # noqa: E402
 from benchmarks.packs import KINDS, Paced, alone, bare, recipe_of, together, work_of  # noqa: E402
+
+if TYPE_CHECKING:
+    import torch
 
 SIZES, BATCHES = (1, 4, 16, 32, 64), (32, 128, 512)
 """Members of a pack, and samples in each one's batch."""
@@ -60,9 +63,6 @@ STEPS, LEAST_STEPS = 34, 4
 TURN_SECONDS, LARGE_SECONDS, LONG_SECONDS = 2.0, 0.5, 0.6
 """Time that the members' steps of a turn would take alone, about, at the smallest batch and at larger ones; a combination whose
 ``LEAST_STEPS`` would take more than the third is left to ``--all``."""
-
-if TYPE_CHECKING:
-    import torch
 
 Combination = dict[str, Any]
 """A network, batch and size as measured, as plain values."""
@@ -119,8 +119,8 @@ def main(arguments: Sequence[str]) -> int:
 def measured(work: Work, size: int, device: torch.device, rounds: int, *, compiled: bool = False) -> Combination:
     """All loops side by side, in turns."""
     loops = (together(work, size, device), bare(work, device), alone(work, device))
-    pack, plain, fitted = (paced(epochs, device) for epochs in loops)
-    quick = paced(bare(work, device, compiled=True), device) if compiled else None
+    pack, plain, fitted = (Paced.of(epochs, device) for epochs in loops)
+    quick = Paced.of(bare(work, device, compiled=True), device) if compiled else None
     others = [plain, fitted, *([quick] if quick is not None else [])]
     for one in (*others, pack):
         one.warmed()
@@ -147,13 +147,6 @@ def measured(work: Work, size: int, device: torch.device, rounds: int, *, compil
         "peak_bytes": {"pack": pack.peak_bytes, "bare": plain.peak_bytes, "fit": fitted.peak_bytes},
         "differs": _differs(work, size, plain.losses, pack.losses),
     }
-
-
-def paced(epochs: Iterator[float], device: torch.device) -> Paced:
-    """A loop with the clock that tells how long its epochs take."""
-    from trainables.fused.probe import clock_of
-
-    return Paced(epochs=epochs, device=device, clock=clock_of(device))
 
 
 def as_chosen(
@@ -194,7 +187,7 @@ def as_chosen(
 
 def _step_seconds(name: str, batch: int, device: torch.device) -> float:
     """Time of a step by hand, roughly."""
-    plain = paced(bare(work_of(name, batch, LEAST_STEPS), device), device)
+    plain = Paced.of(bare(work_of(name, batch, LEAST_STEPS), device), device)
     plain.warmed()
     return min(plain.turn(), plain.turn()) / LEAST_STEPS
 

@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from benchmarks.loops.work import LR, Work, batches, evaluated
 from trainables.models import CNN, GRU, LSTM, MLP, ResidualMLP, Transformer
@@ -148,6 +148,13 @@ class Paced:
     seconds: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     peak_bytes: int | None = None
+
+    @classmethod
+    def of(cls, epochs: Iterator[float], device: torch.device) -> Self:
+        """A loop, with the clock that tells how long its epochs take there."""
+        from trainables.fused.probe import clock_of
+
+        return cls(epochs=epochs, device=device, clock=clock_of(device))
 
     def warmed(self) -> None:
         """The first two epochs, which are not timed: what is recorded of a pack is recorded in them."""

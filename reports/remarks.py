@@ -14,9 +14,8 @@ from analysis.verdict import Verdict
 def remarks(question: Question, verdict: Verdict, records: Sequence[TrialRecord]) -> list[str]:
     """A sentence each, the weightier first; none where there is nothing to say."""
     found = edges(question, verdict.levels, records)
-    versions = mixed(verdict.sources)
     return [
-        *([versions] if versions else []),
+        *mixed(verdict.sources),
         *_cut(question, verdict),
         *(edge.sentence(len(question.levels)) for edge in found),
     ]

@@ -25,12 +25,12 @@ from sweeps.engine.lanes import solo
 from sweeps.engine.lanes.choice import lane_of
 from sweeps.engine.machine import Machine, one_root
 from sweeps.engine.pack_worth import Laned, before_ray, laned
+from sweeps.engine.place import said
 from sweeps.engine.race import Follower
 from sweeps.engine.room import Room, room
 from sweeps.engine.spec import Sweep
 from sweeps.engine.watchdog import StalledError, Watchdog
 from trainables import ConflictError
-from trainables.asked import place as where
 from trainables.heap import give_back, settle
 
 if TYPE_CHECKING:
@@ -126,8 +126,7 @@ def _asking(sweep: Sweep) -> Iterator[None]:
         raise QuestionError(str(error)) from error
     except Exception as error:
         raise QuestionError(
-            f"sweep {sweep.name!r} cannot be planned: {type(error).__name__}: {error}{where(error)}; "
-            "look for a setting that holds what it cannot"
+            f"sweep {sweep.name!r} cannot be planned; look for a setting that holds what it cannot: {said(error)}"
         ) from error
 
 
@@ -320,9 +319,8 @@ def _conclude(sweep: Sweep, folder: Path, tracker: Tracker) -> int:
     asked = read_question(folder)
     beyond = [edge.sentence(len(asked.levels)) for edge in edges(asked, verdict.levels, records)]
     won = winner_file.conclude(sweep, folder, verdict)
-    versions = mixed(verdict.sources)
     for line in [
-        *([versions] if versions else []),
+        *mixed(verdict.sources),
         *remarks.short_searches(sweep, records),
         *beyond,
         *remarks.failures(records),

@@ -76,7 +76,7 @@ def absolute_error(output: Tensor, target: Tensor) -> Tensor:
     )
 
 
-def off(metric: Callable[[Any, Tensor], Tensor], output: Tensor, target: Tensor) -> tuple[float, float] | None:
+def no_mean(metric: Callable[[Any, Tensor], Tensor], output: Tensor, target: Tensor) -> tuple[float, float] | None:
     """What a metric gives for some samples, and as the mean over two parts of them, where the two differ; else None.
 
     Sets are measured batch by batch, which is right for a mean over samples alone. The metric is asked about outputs that are

@@ -12,6 +12,9 @@ from sweeps.engine.machine import ROOT
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 """Folders of what is installed."""
 
+INNER = 3
+"""Innermost frames that are shown."""
+
 PRODUCT = ("trainables", "analysis", "reports", "sweeps/engine")
 """The packages of this product; what else is in ``sweeps/`` is a question, and may be the user's."""
 
@@ -27,9 +30,14 @@ def short(frame: traceback.FrameSummary) -> str:
     return f"{Path(frame.filename).name}:{frame.lineno}"
 
 
-def whole(frame: traceback.FrameSummary) -> str:
-    """File, line, function, and what stands there: ``mine.py:12 in forward: x = self.b(x)``."""
-    return f"{short(frame)} in {frame.name}" + (f": {frame.line}" if frame.line else "")
+def said(raised: BaseException) -> str:
+    """What an exception of the user's code says, and where: ``mine.py:12 in forward: x = self.b(x)``, and the innermost frames."""
+    frame, inner = own_frame(raised), traceback.extract_tb(raised.__traceback__)[-INNER:]
+    place = (
+        f"\n  at {short(frame)} in {frame.name}{f': {frame.line}' if frame.line else ''}" if frame is not None else ""
+    )
+    frames = [frame, *inner] if frame is not None and frame not in inner else inner
+    return f"{type(raised).__name__}: {raised}{place}\n\n{''.join(traceback.format_list(frames)).rstrip()}"
 
 
 def _own(name: str) -> bool:

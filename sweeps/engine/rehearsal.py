@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sweeps.engine import last_batch
+from sweeps.engine import last_batch, measures
 from sweeps.engine.errors import QuestionError
-from sweeps.engine.place import own_frame, whole
+from sweeps.engine.place import said
 from sweeps.engine.spec import Sweep
 from trainables import FP32, Recipe
 from trainables.data.source import count
@@ -20,10 +19,7 @@ from trainables.errors import ConflictError
 from trainables.validation.validation import Preparing
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from trainables import Splits
-    from trainables.data.source import Set
     from trainables.run import Run
 
 
@@ -96,15 +92,7 @@ def load(sweep: Sweep) -> Splits:
     except ConflictError:
         raise
     except Exception as error:
-        raise QuestionError(f"the data of task {sweep.task.name!r} cannot be loaded: {_said(error)}") from error
-
-
-def _said(error: Exception) -> str:
-    """An exception of the user's code: what it says, and where, in a line of that code and in the innermost frames."""
-    frame, inner = own_frame(error), traceback.extract_tb(error.__traceback__)[-3:]
-    place = f"\n  at {whole(frame)}" if frame is not None else ""
-    frames = [frame, *inner] if frame is not None and frame not in inner else inner
-    return f"{type(error).__name__}: {error}{place}\n\n{''.join(traceback.format_list(frames)).rstrip()}"
+        raise QuestionError(f"the data of task {sweep.task.name!r} cannot be loaded: {said(error)}") from error
 
 
 def _begun(sweep: Sweep, recipe: Recipe, splits: Splits) -> Run:
@@ -148,7 +136,7 @@ def _step(sweep: Sweep, recipe: Recipe, splits: Splits) -> None:
             size=len(batch[-1]),
         )
         if isinstance(output, torch.Tensor):
-            _measured(sweep, output.detach(), _spread(run.splits.val))
+            measures.try_all(sweep.task.metrics, output.detach(), run.splits.val)
         prepared(run)
 
 
@@ -161,40 +149,5 @@ def _told(what: str, sweep: Sweep, recipe: Recipe) -> Iterator[None]:
         raise
     except Exception as error:
         raise QuestionError(
-            f"{what} of task {sweep.task.name!r} with the model {text(recipe.model)} raises {_said(error)}"
+            f"{what} of task {sweep.task.name!r} with the model {text(recipe.model)} raises {said(error)}"
         ) from error
-
-
-def _measured(sweep: Sweep, output: Tensor, target: Tensor) -> None:
-    """Ask each metric about as many samples as there are targets, whose outputs are like the few that the model gave."""
-    import torch
-
-    from trainables.metrics import WholeSet, kept, off
-
-    outputs = output[torch.arange(len(target)) % len(output)]
-    for name, metric in sweep.task.metrics.items():
-        if isinstance(metric, WholeSet):
-            metric(*kept(outputs, target))
-        elif (values := off(metric, outputs, target)) is not None:
-            every, mean = values
-            raise QuestionError(
-                f"the metric {name!r} gives {every:.4g} for {len(target)} samples and {mean:.4g} as the mean over two parts of "
-                "them: it is no mean over samples, and sets are measured in batches. Let it have a whole set at once: "
-                f"metrics={{{name!r}: WholeSet(…)}}, from trainables import WholeSet"
-            )
-
-
-MOST = 512
-"""Targets that metrics are asked about."""
-
-
-def _spread(samples: Set) -> Tensor:
-    """Targets from all over a set, which may be sorted by class; of one that is read on the way, the first."""
-    import torch
-
-    from trainables.data.source import head
-
-    if not isinstance(samples, tuple):
-        return head(samples, MOST)[-1]
-    target: Tensor = samples[-1]
-    return target[torch.linspace(0, len(target) - 1, min(MOST, len(target))).long()]

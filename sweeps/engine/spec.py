@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from sweeps.engine import space, vary
 from sweeps.engine.also import Also
 from sweeps.engine.errors import QuestionError
+from sweeps.engine.misused import misused
 from sweeps.engine.search import PBT, Domain, Rivals, Search
 from sweeps.engine.stopping import EarlyStop
 from sweeps.engine.vary import DRAWN, VARY
 from trainables import PerWorker, Recipe, Seeds, Task, steps
 from trainables.describe import Scalar
 from trainables.keep import Keep
-from trainables.misfits import misfits
 from trainables.profiler import Profile
 
 WORKERS = "resources.workers"
@@ -31,12 +31,6 @@ SHARE = 0.0001
 
 TIMED = 8
 """Finals of a level that are trained alone where the others are fused, so that their seconds are their own."""
-
-VARYING = ("recipe", SEARCH, "early_stop", "resources", VARY)
-"""The fields in which holes may stand, or are refused by words of their own."""
-
-WHOLE = (SEARCH, "early_stop", VARY)
-"""Those of them in whose own place a hole may stand; in the others it stands further inside."""
 
 LANES = ("auto", "local", "solo", "fused", "crew", "gang")
 
@@ -366,27 +360,6 @@ class Sweep:
                         seen.add(text)
                         yield text
 
-    def _misused(self) -> Iterator[str]:
-        """Values that are not what the field takes, so that nothing else can be asked of them."""
-
-        def options(place: str, value: Any) -> Sequence[Any]:
-            return space.candidates(value) if place.partition(".")[0] in VARYING else (value,)
-
-        fixed = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in WHOLE}
-        holes = {name: hole for name, hole in fixed.items() if isinstance(hole, space.Hole)}
-        for name, hole in holes.items():
-            yield f"{name} is {space.describe(hole)}; it is the same for all levels: give one value"
-        found = [text for place, text in misfits(self, options=options) if place not in (*holes, VARY)]
-        ranges = {
-            (path, hole): None
-            for name in VARYING
-            for path, hole in space.holes(getattr(self, name), name)
-            if isinstance(hole, space.Uniform | space.IntRange)
-        }
-        found += [text for path, hole in ranges for _, text in misfits(hole, path)]
-        # The recipe's own sentences begin with the field too, as its holes do.
-        yield from dict.fromkeys(text.removeprefix("recipe.") for text in found)
-
     def check(self) -> None:
         """Raises QuestionError with all conflicts at once."""
         self.check_kinds()
@@ -394,7 +367,7 @@ class Sweep:
 
     def check_kinds(self) -> None:
         """Raises QuestionError for values that cannot be asked anything else: a class in place of what it makes, a task's name."""
-        self._refuse(self._misused())
+        self._refuse(misused(self))
 
     def _refuse(self, conflicts: Iterator[str]) -> None:
         lines = [f"  - {text}" for text in conflicts]

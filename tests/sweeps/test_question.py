@@ -181,7 +181,8 @@ def test_what_raises_before_anything_is_launched_is_the_question_s_fault(
         main(sweep, ["--runs", str(tmp_path), "--lane", "local"])
     said = capsys.readouterr().err
     assert left.value.code == 2
-    assert "sweep 'small' cannot be planned: AttributeError: no mood" in said
+    assert "cannot be planned; look for a setting that holds what it cannot: AttributeError: no mood" in said
+    assert "at test_question.py:" in said
     assert "Traceback" not in said
     assert "What is done is kept" not in said
     assert list(tmp_path.iterdir()) == []

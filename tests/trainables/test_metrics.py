@@ -15,7 +15,7 @@ from tests.trainables.small import recipe, task
 from trainables import FP32, CrossEntropy, EveryEpoch, Maximise, Sampled, WholeSet, absolute_error, accuracy
 from trainables.evaluate import evaluate
 from trainables.fit import fit
-from trainables.metrics import off
+from trainables.metrics import no_mean
 from trainables.tta import by_sample
 
 SAMPLES = 300
@@ -68,17 +68,17 @@ def test_runs_report_it_for_every_set(validation: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "is_off"),
+    ("metric", "is_none"),
     [(f1, True), (auc, True), (error, True), (accuracy, False), (mean_accuracy, False), (WholeSet(f1), True)],
 )
-def test_what_is_no_mean_over_samples_is_told_from_what_is(metric: Callable[..., Any], is_off: bool) -> None:
+def test_what_is_no_mean_over_samples_is_told_from_what_is(metric: Callable[..., Any], is_none: bool) -> None:
     _, _, target = drawn()
 
     def asked(output: Tensor, target: Tensor) -> Tensor:
         return torch.as_tensor(metric(output, target))
 
-    found = off(asked, torch.zeros(SAMPLES, 3), target)
-    assert (found is not None) == is_off
+    found = no_mean(asked, torch.zeros(SAMPLES, 3), target)
+    assert (found is not None) == is_none
     if found is not None:
         assert found[0] != found[1]
 
@@ -87,9 +87,9 @@ def test_of_one_sample_and_of_a_metric_that_raises_nothing_is_known() -> None:
     def raising(*_: Tensor) -> Tensor:
         raise ValueError
 
-    assert off(error, torch.zeros(1, 3), torch.zeros(1).long()) is None
-    assert off(raising, torch.zeros(9, 3), torch.zeros(9).long()) is None
-    assert off(absolute_error, torch.zeros(9), torch.zeros(9)) is None
+    assert no_mean(error, torch.zeros(1, 3), torch.zeros(1).long()) is None
+    assert no_mean(raising, torch.zeros(9, 3), torch.zeros(9).long()) is None
+    assert no_mean(absolute_error, torch.zeros(9), torch.zeros(9)) is None
 
 
 def test_a_whole_set_has_one_number() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -50,31 +49,21 @@ def once(tensor: Tensor, strides: Sequence[int]) -> Tensor:
 
 def written(node: fx.Node) -> bool:
     """Whether something is written into it, or into a view of it."""
-    return any(
-        alias is not None and (alias.is_write or written(user)) for user in node.users for alias in _aliases(user, node)
-    )
+    return any(into or written(user) for user in node.users for into in _ties(user, node))
 
 
-def _aliases(user: fx.Node, node: fx.Node) -> Iterator[Any]:
-    """What an operation says of each place where it is given ``node``: None where it only reads it."""
+def _ties(user: fx.Node, node: fx.Node) -> Iterator[bool]:
+    """For each place where an operation is given ``node`` and does not merely read it: True where it writes into it, False where
+    what comes out is a view of it.
+    """
     if user.target is operator.getitem:
-        yield _PART
+        yield False
         return
     schema = getattr(user.target, "_schema", None)
     for place, argument in enumerate(schema.arguments if schema is not None else ()):
         given = user.args[place] if place < len(user.args) else user.kwargs.get(argument.name)
-        if node in (given if isinstance(given, (list, tuple)) else (given,)):
-            yield argument.alias_info
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What torch says of an argument of which a view is given, for a tensor of a list."""
-
-    is_write: bool = False
-
-
-_PART = _Part()
+        if argument.alias_info is not None and node in (given if isinstance(given, (list, tuple)) else (given,)):
+            yield argument.alias_info.is_write
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
