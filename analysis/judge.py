@@ -14,7 +14,7 @@ from analysis.finals import Finals, gather, shared_seeds
 from analysis.front import front, second_goal
 from analysis.heats import without_finals
 from analysis.ledger import Goal, Question
-from analysis.looks import Occasion, declared_looks, occasion
+from analysis.looks import CONFIDENCE, Occasion, declared_looks, occasion
 from analysis.power import MOST_SEEDS, equivalent_tests, seeds_needed
 from analysis.records import TrialRecord
 from analysis.scaling import scaling
@@ -50,7 +50,7 @@ class Contest:
         return bool(self.test.distinguishable[self.pairs.index((min(a, b), max(a, b)))])
 
 
-def judge(question: Question, records: Sequence[TrialRecord], *, confidence: float = 0.95) -> Verdict:
+def judge(question: Question, records: Sequence[TrialRecord], *, confidence: float = CONFIDENCE) -> Verdict:
     """The verdict on the finals of a sweep; without a final that finished, one that says so.
 
     Levels come in three parts: those that can be compared, best mean first; those without a finished final; those with a
@@ -60,7 +60,7 @@ def judge(question: Question, records: Sequence[TrialRecord], *, confidence: flo
     not compared, but how far their scores spread is told. Raises ValueError for a confidence outside (0, 1).
     """
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}: it lies between 0 and 1; set it to, say, 0.95")
+        raise ValueError(f"confidence is {confidence}: it lies between 0 and 1; set it to, say, {CONFIDENCE}")
     alpha = round(1 - confidence, 12)
     finals = gather(question, records)
     contest = _contest(question, finals, alpha)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from analysis.ledger import Question
 from analysis.verdict import Look
 
+CONFIDENCE = 0.95
+"""That no difference between levels that are alike is told apart, over all comparisons and all looks."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Occasion:

@@ -35,6 +35,7 @@ def plan(
     lane: str = "",
     room: str = "",
     budget: str = "",
+    look: str = "",
     differences: Sequence[tuple[str, str]] = (),
     done: int = 0,
     console: Console | None = None,
@@ -42,9 +43,9 @@ def plan(
     """What will be run: trials, epochs and about how long; ``done`` trials are there from an earlier command.
 
     ``heats`` are those of each level, the longest of ``heat_epochs``. ``lane``, ``room`` and ``budget`` say how trials are
-    executed, how many at once and why, and how long; empty where there is nothing to say. ``differences`` are the settings in
-    which the recipe departs from the defaults. ``seconds`` is the estimate for what is left, None where there is none;
-    ``measured`` when trials stand behind it.
+    executed, how many at once and why, and how long, ``look`` that an answer was seen before; empty where there is nothing to
+    say. ``differences`` are the settings in which the recipe departs from the defaults. ``seconds`` is the estimate for what is
+    left, None where there is none; ``measured`` when trials stand behind it.
     """
     console = console or Console()
     trials = sum(heats) + len(levels) * seeds
@@ -61,7 +62,7 @@ def plan(
     grid.add_row("finals", f"{len(levels) * seeds} = {len(levels)} x {seeds} seeds, {_epochs(epochs)} each")
     if done:
         grid.add_row("there already", f"{done} of {trials} trials")
-    for name, words in (("lane", lane), ("room", room), ("budget", budget)):
+    for name, words in (("look", look), ("lane", lane), ("room", room), ("budget", budget)):
         if words:
             grid.add_row(name, Text(words))
     grid.add_row("time", _time(seconds, concurrency=concurrency, measured=measured, left=trials - done))

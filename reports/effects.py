@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from analysis import units
-from analysis.verdict import Comparison, Interval, Verdict, bounded
+from analysis.verdict import Comparison, CostToTarget, Interval, Verdict, bounded
 from reports.labels import Labels
 from reports.palette import swatch
 from reports.whisker import axis, header, whisker
@@ -89,6 +89,21 @@ def speeds(verdict: Verdict, labels: Labels, *, quickest_only: bool) -> EffectTa
         size=lambda x, _: units.ratio(x), end=lambda x, _: units.factor(x), tick=lambda x: f"{round(2**x, 6):g}x"
     )
     return _table(drawn, labels, none=1.0, words=words, place=lambda x: math.log2(max(x, 1e-9)), ticks=_ratio_ticks)
+
+
+def without_speed(verdict: Verdict) -> list[tuple[str, str]]:
+    """The levels whose time to the target is compared with nobody's, and why; none where no level's is."""
+    compared = {label for pair in verdict.speed for label in (pair.a, pair.b)}
+    left = [level for level in verdict.levels if compared and level.label not in compared]
+    return [(level.label, _why_without(level.cost_to_target)) for level in left]
+
+
+def _why_without(cost: CostToTarget | None) -> str:
+    if cost is None:
+        return "no final of it finished"
+    if cost.reached < cost.n:
+        return f"{cost.reached or 'none'} of its {cost.n} finals reached the target"
+    return "not all of its seconds are known"
 
 
 def _ratio_ticks(low: float, high: float) -> tuple[float, ...]:

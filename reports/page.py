@@ -18,7 +18,7 @@ from analysis.target import apart
 from analysis.verdict import Verdict, bounded
 from reports import doctor, ensemble, facts, figures, front, profile, scaling, spread, step_chart, trials
 from reports.bundle import javascript
-from reports.effects import differences, speeds
+from reports.effects import differences, speeds, without_speed
 from reports.labels import Labels
 from reports.levels import level_table
 from reports.palette import swatches, swatches_dark
@@ -86,6 +86,7 @@ def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict,
             speeds=speeds(verdict, labels, quickest_only=True),
             apart=apart(labels.grouped([record for record in records if record.stage is Stage.FINAL]).values()),
             all_speeds=speeds(verdict, labels, quickest_only=False),
+            without_speed=without_speed(verdict),
             learning=learning,
             search=search,
             trial_head=trials.head(records, question.goal),

@@ -38,6 +38,7 @@ def show(sweep: Sweep, folder: Path, known: Sequence[TrialRecord], room: Room | 
         lane=lane(sweep),
         room=room.said,
         budget=budget(sweep),
+        look=look(sweep, folder) if known else "",
         concurrency=room.at_once,
         seconds=left.seconds,
         measured=left.measured,
@@ -68,6 +69,21 @@ def lane(sweep: Sweep) -> str:
         return f"{name}: {MEANINGS[name]}{why}"
     workers = count(most, "worker") if fewest == most else f"{fewest} to {most} workers"
     return f"{name}, {workers} a trial: {MEANINGS[name]}"
+
+
+def look(sweep: Sweep, folder: Path) -> str:
+    """What more seeds cost where an answer has been seen: the chance of an error is shared out over all looks; else nothing."""
+    from analysis.looks import CONFIDENCE, occasion
+
+    stored = question.read(folder) or {}
+    seen = question.looks(sweep, stored, answered=(folder / "verdict.json").exists())["looks"]
+    if len(seen) == 1 or sweep.seeds in stored.get("looks", []):
+        return ""
+    now = occasion(seen, done=sweep.seeds, alpha=1 - CONFIDENCE)
+    return (
+        f"number {len(seen)}: an answer from {seen[-2]} seeds was seen, so what is told apart now must be so at "
+        f"{100 * (1 - now.alpha):.3g} %, not at {100 * CONFIDENCE:g} %"
+    )
 
 
 def budget(sweep: Sweep) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -47,16 +48,16 @@ def estimate(sweep: Sweep, known: Iterable[TrialRecord], *, concurrency: int) ->
     Loads the data only when the task does not say how many training samples it has.
     """
     records, samples = list(known), samples_of(sweep)
-    measured = _step_seconds(records)
-    typical = median(measured.values()) if measured else STEP_SECONDS
-    lane = lane_of(sweep)
+    lane, paces = lane_of(sweep), _paces(records, threads=sweep.resources.cpus)
     start = START_SECONDS + (GROUP_SECONDS if lane == "crew" else 0.0)
     total = 0.0
     for level in sweep.levels():
         heats, finals = _left(sweep, level, records)
-        training = steps(sweep, level, samples) * measured.get(key(level), typical)
-        total += (heats + finals) * TRIAL_SECONDS[lane] + training * (finals + heats * heat_share(sweep, level))
-    return Estimate(seconds=start + total / concurrency, measured=bool(measured))
+        for stage, trials, share in ((Stage.HEAT, heats, heat_share(sweep, level)), (Stage.FINAL, finals, 1.0)):
+            step = _nearest(paces, stage, level)
+            hand_over = TRIAL_SECONDS.get(_usual_lane(records, stage) or lane, TRIAL_SECONDS[lane])
+            total += trials * (hand_over + share * steps(sweep, level, samples) * step)
+    return Estimate(seconds=start + total / concurrency, measured=bool(paces))
 
 
 def heat_epochs(sweep: Sweep, level: Mapping[str, Scalar]) -> int:
@@ -88,10 +89,39 @@ def heat_share(sweep: Sweep, level: Mapping[str, Scalar]) -> float:
     return heat_epochs(sweep, level) / sweep.recipe.epochs * (HEAT_SHARE if sweep.early_stop is not None else 1.0)
 
 
-def _step_seconds(records: Iterable[TrialRecord]) -> dict[str, float]:
-    """Wall seconds a step by level, over the trials that know theirs."""
-    found: dict[str, list[float]] = {}
+def _paces(records: Iterable[TrialRecord], *, threads: int) -> dict[tuple[Stage, str], float]:
+    """Seconds a step by stage and level, of the trials that tell theirs.
+
+    Heats and finals are apart, since one may be trained in packs and the other alone. Members of a pack have no seconds of their
+    own, but a share of the CPU time, which is spent by that many ``threads`` at once.
+    """
+    found: dict[tuple[Stage, str], list[float]] = {}
     for record in records:
-        if record.cost.seconds and record.steps:
-            found.setdefault(key(record.level), []).append(record.cost.seconds / record.steps)
-    return {name: median(values) for name, values in found.items()}
+        cost = record.cost
+        shared = cost.cpu_seconds / threads if record.shared and cost.cpu_seconds else None
+        seconds = cost.seconds or shared
+        if seconds and record.steps:
+            found.setdefault((record.stage, key(record.level)), []).append(seconds / record.steps)
+    return {place: median(values) for place, values in found.items()}
+
+
+def _nearest(paces: Mapping[tuple[Stage, str], float], stage: Stage, level: Mapping[str, Scalar]) -> float:
+    """The pace of this stage and level; else of the level, of the stage, of any, or what a small network takes."""
+    own = key(level)
+    alike: tuple[Callable[[Stage, str], bool], ...] = (
+        lambda there, name: (there, name) == (stage, own),
+        lambda _, name: name == own,
+        lambda there, _: there == stage,
+        lambda *_: True,
+    )
+    for fits in alike:
+        values = [pace for place, pace in paces.items() if fits(*place)]
+        if values:
+            return median(values)
+    return STEP_SECONDS
+
+
+def _usual_lane(records: Iterable[TrialRecord], stage: Stage) -> str | None:
+    """The lane that most trials of a stage were run in; None where none was."""
+    lanes = Counter(record.lane for record in records if record.stage is stage and record.lane is not None)
+    return lanes.most_common(1)[0][0] if lanes else None

@@ -19,10 +19,10 @@ from analysis.ledger import Goal, read_ledger, read_question
 from analysis.records import Stage, Status
 from analysis.target import apart
 from analysis.verdict import Comparison
-from reports import bundle, palette
+from reports import bundle, page, palette
 from reports.curve_chart import spread
 from reports.curves import coincident, curve_points, window
-from reports.effects import against, differences, speeds
+from reports.effects import against, differences, speeds, without_speed
 from reports.figure import embedded
 from reports.labels import Labels
 from reports.parallel import fifths
@@ -223,6 +223,24 @@ def test_differences_are_turned_towards_the_better_level(troubled_folder: Path) 
     quickest = speeds(verdict, labels, quickest_only=True)
     assert quickest is not None
     assert len({row.b for row in quickest.rows}) == 1
+
+
+def test_a_level_whose_time_is_compared_with_nobody_s_is_named_with_the_reason(tmp_path: Path) -> None:
+    scores = {16: [0.95] * 8, 64: [0.93] * 8, 256: [0.95, *[0.85] * 7], 512: [0.8] * 8}
+    records = planted_records(scores)
+    folder = planted_folder(tmp_path, records, planted_question([16, 64, 256, 512], seeds=8))
+    verdict = judge(read_question(folder), records)
+    assert {label for pair in verdict.speed for label in (pair.a, pair.b)} == {"16", "64"}
+    assert without_speed(verdict) == [
+        ("256", "1 of its 8 finals reached the target"),
+        ("512", "none of its 8 finals reached the target"),
+    ]
+    text = " ".join(page.write(folder).read_text().split())
+    assert (
+        "Not compared: <b>256</b>, 1 of its 8 finals reached the target; "
+        "<b>512</b>, none of its 8 finals reached the target." in text
+    )
+    assert without_speed(replace(verdict, speed=[])) == []  # nothing is compared, and the section is not there
 
 
 def test_no_comparison_is_no_table(tmp_path: Path) -> None:

@@ -368,6 +368,9 @@ def test_more_seeds_after_an_answer_are_a_look_that_is_paid_for_and_fewer_leave_
     for seeds, looks in (("6", [6]), ("9", [6, 9]), ("7", [6, 9])):
         done = run(*options, "--seeds", seeds)
         assert done.returncode == 0, done.stderr
+        plan, _, _ = " ".join(done.stdout.split()).partition(" time ")
+        assert ("look number 2: an answer from 6 seeds was seen" in plan) == (seeds == "9")
+        assert ("must be so at 98.3 %, not at 95 %" in plan) == (seeds == "9")
         verdict = json.loads((tmp_path / "small" / "verdict.json").read_text())
         assert [look["seeds"] for look in verdict["looks"]] == looks
         question = json.loads((tmp_path / "small" / "sweep.json").read_text())

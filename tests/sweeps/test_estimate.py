@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from analysis.records import Cost, Stage, TrialRecord
 from sweeps import Resources, each
 from sweeps.engine.estimate import GROUP_SECONDS, START_SECONDS, TRIAL_SECONDS, estimate
+from sweeps.engine.estimate import steps as step_count
+from sweeps.engine.job import Job
 from sweeps.engine.lanes.choice import lane_of
+from tests.sweeps.played import play, record
 from tests.sweeps.small import small
 
 
@@ -30,3 +36,33 @@ def test_a_crew_starts_its_group_once_and_a_gang_one_for_each_trial() -> None:
     assert gang - crew > 0.5 * trials * TRIAL_SECONDS["gang"]
     both = replace(sweep, resources=Resources(workers=each(1, 2)), search=None, early_stop=None, seeds=1)
     assert estimate(both, [], concurrency=1).seconds < START_SECONDS + 2 * GROUP_SECONDS
+
+
+def test_finals_are_reckoned_by_what_finals_took_and_packs_by_their_share_of_the_processor() -> None:
+    """Heats alone, finals in packs: more finals take what those of the packs did."""
+    steps, threads = 40, 2
+
+    def ran(final: float) -> list[TrialRecord]:
+        def outcome(job: Job) -> TrialRecord:
+            ended = replace(record(job, [0.5] * 4), steps=steps, lane="solo", cost=Cost(seconds=4.0, cpu_seconds=4.0))
+            if job.stage is Stage.HEAT:
+                return ended
+            rows = [{**row, "shared": 8} for row in ended.history]
+            return replace(ended, history=rows, lane="fused", cost=Cost(cpu_seconds=final))
+
+        return play(sweep, outcome)
+
+    sweep = small(resources=Resources(cpus=threads))
+    more = replace(sweep, seeds=sweep.seeds + 10)
+    cheap, dear = (estimate(more, ran(final), concurrency=1) for final in (0.2, 2.0))
+    assert cheap.measured
+    planned = [step_count(more, level, 61) for level in more.levels()]
+    assert dear.seconds - cheap.seconds == pytest.approx(10 * sum(planned) * (2.0 - 0.2) / threads / steps)
+    assert cheap.seconds == pytest.approx(
+        START_SECONDS + 10 * sum(TRIAL_SECONDS["fused"] + n * 0.2 / threads / steps for n in planned)
+    )
+    heats = [ended for ended in ran(0.2) if ended.stage is Stage.HEAT]
+    assert estimate(sweep, heats, concurrency=1).measured  # finals that nobody ran yet are taken for heats
+    assert estimate(sweep, heats, concurrency=1).seconds == pytest.approx(
+        START_SECONDS + sweep.seeds * sum(TRIAL_SECONDS["solo"] + n * 4.0 / steps for n in planned)
+    )
