@@ -30,6 +30,9 @@ GROUP_SECONDS = 17.0
 STEP_SECONDS = 1e-3
 """A step of a small network on one thread, where nothing has been measured: 0.4 to 2 ms."""
 
+PACKED = 0.2
+"""Of that a step in a pack: 0.1 for a network of 5 k parameters, 0.5 for one of 100 k."""
+
 HEAT_SHARE = 0.6
 """Share of the epochs that heats use under early stopping: 0.5 to 0.7 with a reduction factor of 3."""
 
@@ -54,7 +57,8 @@ def estimate(sweep: Sweep, known: Iterable[TrialRecord], *, concurrency: int) ->
     for level in sweep.levels():
         heats, finals = _left(sweep, level, records)
         for stage, trials, share in ((Stage.HEAT, heats, heat_share(sweep, level)), (Stage.FINAL, finals, 1.0)):
-            step = _nearest(paces, stage, level)
+            packed = lane == "fused" and (stage is Stage.FINAL or not sweep.learns(level))
+            step = _nearest(paces, stage, level) or STEP_SECONDS * (PACKED if packed else 1.0)
             hand_over = TRIAL_SECONDS.get(_usual_lane(records, stage) or lane, TRIAL_SECONDS[lane])
             total += trials * (hand_over + share * steps(sweep, level, samples) * step)
     return Estimate(seconds=start + total / concurrency, measured=bool(paces))
@@ -105,8 +109,8 @@ def _paces(records: Iterable[TrialRecord], *, threads: int) -> dict[tuple[Stage,
     return {place: median(values) for place, values in found.items()}
 
 
-def _nearest(paces: Mapping[tuple[Stage, str], float], stage: Stage, level: Mapping[str, Scalar]) -> float:
-    """The pace of this stage and level; else of the level, of the stage, of any, or what a small network takes."""
+def _nearest(paces: Mapping[tuple[Stage, str], float], stage: Stage, level: Mapping[str, Scalar]) -> float | None:
+    """The pace of this stage and level; else of the level, of the stage, of any; None where there is none."""
     own = key(level)
     alike: tuple[Callable[[Stage, str], bool], ...] = (
         lambda there, name: (there, name) == (stage, own),
@@ -118,7 +122,7 @@ def _nearest(paces: Mapping[tuple[Stage, str], float], stage: Stage, level: Mapp
         values = [pace for place, pace in paces.items() if fits(*place)]
         if values:
             return median(values)
-    return STEP_SECONDS
+    return None
 
 
 def _usual_lane(records: Iterable[TrialRecord], stage: Stage) -> str | None:

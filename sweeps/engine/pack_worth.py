@@ -14,7 +14,7 @@ from analysis.records import Stage
 from sweeps.engine.lanes import solo
 from sweeps.engine.pack_sizes import choices
 from sweeps.engine.packing import LEAST, SIZE, all_alone, why_alone
-from sweeps.engine.pools import FEW, Pools, learns
+from sweeps.engine.pools import FEW, Pools
 
 if TYPE_CHECKING:
     from sweeps.engine.spec import Sweep
@@ -60,7 +60,7 @@ def laned(sweep: Sweep, *, at_once: int, say: Callable[[str], None]) -> Laned:
     gain = worth(pools, found)
     share = f"all trials take about {100 / gain:.0f} % of the time that they take one by one"
     sizes = {alike: choice.size for alike, choice in found.items()}
-    learned_from = any(learns(sweep.search_of(level)) for level in sweep.levels())
+    learned_from = any(map(sweep.learns, sweep.levels()))
     heats = pools.heats_alone(learned_from=learned_from)
     if sweep.lane == "fused":
         say(f"  {_in_packs(found, share, heats)}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from analysis.front import COSTS
 from analysis.records import Stage
 from sweeps.engine.job import Job
-from sweeps.engine.pools import Pools, Shape, learns
+from sweeps.engine.pools import Pools, Shape
 from trainables.fused.structure import structure, unfit
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ class Packer:
         self._race, self._sizes, self._pools, self._lanes = race, sizes, pools, pools.at_once
         self._waiting: dict[Shape, list[Job]] = {}
         self._ready: deque[tuple[Shape | None, list[Job]]] = deque()
-        searches = [race.sweep.search_of(level) for level in race.sweep.levels()]
-        self._levels = len(searches)
-        self._freely = race.sweep.budget_seconds is None and not any(map(learns, searches))
+        levels = race.sweep.levels()
+        self._levels = len(levels)
+        self._freely = race.sweep.budget_seconds is None and not any(map(race.sweep.learns, levels))
 
     def next(self) -> list[Job]:
         """The next pack, begun; empty when there is none now."""
@@ -121,7 +121,7 @@ class Packer:
         if job.stage is Stage.FINAL and job.seed - sweep.seed <= sweep.timed_finals:
             return None
         alike = job.stage, structure(sweep.task, recipe)
-        worth = self._pools.worth_a_pack(alike, learned_from=learns(sweep.search_of(job.level)))
+        worth = self._pools.worth_a_pack(alike, learned_from=sweep.learns(job.level))
         return alike if worth and self._sizes.get(alike[1], SIZE) > 1 else None
 
 

@@ -13,7 +13,6 @@ from sweeps.engine.search import PBT
 from trainables.fused.structure import structure
 
 if TYPE_CHECKING:
-    from sweeps.engine.search import Search
     from sweeps.engine.spec import Sweep
     from trainables.describe import Scalar
 
@@ -107,11 +106,6 @@ class Pools:
         return max((pool.members for (_, shape), pool in self.shared.items() if shape == alike), default=0)
 
 
-def learns(search: Search | PBT | None) -> bool:
-    """Whether what a search asks for depends on what it has heard."""
-    return isinstance(search, PBT) or (search is not None and search.learns)
-
-
 def heats_at_once(sweep: Sweep, level: Mapping[str, Scalar]) -> float:
     """Heats of a level under way at a time: some for a search that learns, which must hear of them before it asks for others.
 
@@ -120,6 +114,6 @@ def heats_at_once(sweep: Sweep, level: Mapping[str, Scalar]) -> float:
     search = sweep.search_of(level)
     if isinstance(search, PBT):
         return 1
-    if not learns(search):
+    if not sweep.learns(level):
         return math.inf
     return max(1, sweep.heats(level) // LEARNING_SHARE)

@@ -148,6 +148,11 @@ class Sweep:
         found = space.settled(self.search, level, SEARCH)
         return found.own() if isinstance(found, Rivals) else found
 
+    def learns(self, level: Mapping[str, Scalar]) -> bool:
+        """Whether what the search of a level asks for depends on what it has heard."""
+        search = self.search_of(level)
+        return search is not None and search.learns
+
     def domain(self, level: Mapping[str, Scalar]) -> Domain:
         """What the search of a level draws from."""
         goals = (self.task.goal.mode, *([self.also.goal.mode] if self.also is not None else []))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from analysis.records import Cost, Stage, TrialRecord
-from sweeps import Resources, each
+from sweeps import TPE, Random, Resources, each
 from sweeps.engine.estimate import GROUP_SECONDS, START_SECONDS, TRIAL_SECONDS, estimate
 from sweeps.engine.estimate import steps as step_count
 from sweeps.engine.job import Job
@@ -66,3 +66,11 @@ def test_finals_are_reckoned_by_what_finals_took_and_packs_by_their_share_of_the
     assert estimate(sweep, heats, concurrency=1).seconds == pytest.approx(
         START_SECONDS + sweep.seeds * sum(TRIAL_SECONDS["solo"] + n * 4.0 / steps for n in planned)
     )
+
+
+def test_a_guess_for_packs_is_less_and_for_heats_that_a_search_learns_from_it_is_not() -> None:
+    heats = {"seeds": 1, "search": TPE(trials=60)}
+    finals = {"seeds": 60, "search": TPE(trials=1)}
+    assert guessed(lane="fused", **finals) < 0.7 * guessed(lane="solo", **finals)
+    learned_from, drawn = (guessed(lane="fused", **heats | {"search": search(trials=60)}) for search in (TPE, Random))
+    assert drawn < learned_from

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import ClassVar
 
 from sweeps.engine import space
 from sweeps.engine.search.domain import Domain
@@ -41,6 +42,8 @@ class PBT:
     segments: int = 5
     quantile: float = 0.25
     resample: float = 0.25
+
+    learns: ClassVar[bool] = True
 
     def ends(self, epochs: int) -> list[int]:
         """The last epoch of every segment of a run of so many epochs; fewer segments where there are fewer epochs."""
