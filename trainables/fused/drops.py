@@ -39,10 +39,18 @@ def own_rate(part: nn.Module) -> bool:
     return type(part) in KINDS and float(cast("float", part.p)) < 1
 
 
-def vary(part: nn.Module) -> None:
-    """Let the layer read its rate from a buffer ``rate``, in place."""
-    part.register_buffer("rate", torch.tensor(cast("float", part.p)))
-    part.forward = partial(_dropped, part, KINDS[type(part)])
+def vary(part: nn.Module, *, idle: bool = False) -> None:
+    """Let the layer read its rate from a buffer ``rate``, in place; one that is ``idle`` gives what it is given.
+
+    So does torch's own at a rate of 0. To draw a mask that keeps everything would take as long as one that does not.
+    """
+    if "rate" not in part._buffers:
+        part.register_buffer("rate", torch.tensor(cast("float", part.p)))
+    part.forward = _kept if idle else partial(_dropped, part, KINDS[type(part)])
+
+
+def _kept(x: Tensor) -> Tensor:
+    return x
 
 
 def _dropped(part: nn.Module, kind: Drop, x: Tensor) -> Tensor:

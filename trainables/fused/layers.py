@@ -115,10 +115,10 @@ def _linear(part: nn.Linear, x: Tensor) -> Tensor:
 def _attended(part: Attention, x: Tensor) -> Tensor:
     """``Attention`` written out."""
     batch, steps, width = x.shape
-    query, key, value = (
-        part.mix(x).view(batch, steps, 3, part.heads, width // part.heads).permute(2, 0, 3, 1, 4).unbind(0)
-    )
-    scores = query @ key.transpose(-2, -1) / math.sqrt(width // part.heads)
+    # Taken apart where they lie, their gradients are put together there, and not exchanged by one more copy.
+    mixed = part.mix(x).view(batch, steps, 3, part.heads, width // part.heads).unbind(2)
+    query, key, value = (each.transpose(1, 2) for each in mixed)
+    scores = (query / math.sqrt(width // part.heads)) @ key.transpose(-2, -1)
     if part.causal:
         hidden = torch.ones(steps, steps, dtype=torch.bool, device=x.device).triu(1)
         scores = scores.masked_fill(hidden, -math.inf)

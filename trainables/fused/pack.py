@@ -77,8 +77,7 @@ class Pack:
         for run in self.runs:
             run.begin_epoch()
         first = self.runs[0]
-        self._program.follow(first.module)
-        self._drop()
+        self._program.follow(first.module, idle=self._drop())
         with self._meter.phase("train"), arithmetic(first.recipe), self._drawing():
             trained = self._train()
         with self._meter.phase("validate"), arithmetic(first.recipe):
@@ -99,11 +98,15 @@ class Pack:
         exponential = [average for average in averages if isinstance(average, Exponential)]
         return RowAverage(exponential, self._rows) if len(exponential) == len(averages) else None
 
-    def _drop(self) -> None:
-        """The rates of dropout as each member's layers have them in this epoch."""
+    def _drop(self) -> set[str]:
+        """Take the rates of dropout that each member's layers have in this epoch; the layers that drop nothing in any of them."""
+        idle = set()
         for name in self._program.dropping:
             rates = [run.module.get_submodule(name).p for run in self.runs]
             self._rates[f"{name}.rate"] = torch.tensor(rates, dtype=torch.float64, device=self._rows.flat.device)
+            if not any(rates):
+                idle.add(name)
+        return idle
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from trainables.describe import join
+from trainables.fused.drops import vary
 from trainables.fused.layers import base_of, dropping
 from trainables.fused.marks import marks, marks_of
 from trainables.fused.recorded import Recording
@@ -72,6 +73,7 @@ class Program:
         self._marks = (marks(module), marks_of(loss))
         self._loss, self._precision, self._device = loss, precision, device
         self._still: tuple[str, ...] = ()
+        self._idle: tuple[str, ...] = ()
         self._training: bool | None = None
         self._calls: dict[Any, Call] = {}
         self._recordings: Recordings = {}
@@ -82,10 +84,15 @@ class Program:
         """Whether a module and a loss compute what this was made for."""
         return self._marks == (marks(module), marks_of(loss))
 
-    def follow(self, module: nn.Module) -> None:
-        """Keep those parts in evaluation mode in training that are in it in ``module``, such as frozen ones."""
+    def follow(self, module: nn.Module, *, idle: Collection[str] = ()) -> None:
+        """Keep those parts in evaluation mode in training that are in it in ``module``, such as frozen ones; of those that are
+        ``dropping``, the ``idle`` ones drop nothing.
+        """
         self._still = tuple(name for name, part in module.named_modules() if not part.training)
+        self._idle = tuple(name for name in self.dropping if name in idle)
         self._training = None
+        for name in self.dropping:
+            vary(self.base.get_submodule(name), idle=name in idle)
 
     def gradient(
         self,
@@ -107,7 +114,9 @@ class Program:
         call = self._calls.get(names)
         if call is None:
             call = self._calls[names] = self._call(rows.slots, *names)
-        played = self._recorded((names, self._still), call, arguments, len(arguments)) if self.steady else None
+        played = (
+            self._recorded((names, self._still, self._idle), call, arguments, len(arguments)) if self.steady else None
+        )
         with torch.no_grad() if played is not None else torch.enable_grad():
             return (played or call)(*arguments)
 

@@ -5,16 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.trainables.fused.alike import alone, assert_alike, assert_pack_alike, pack_of, program_of, started, together
+from tests.trainables.fused.alike import (
+    COMPUTED,
+    RECORDED,
+    alone,
+    assert_alike,
+    assert_pack_alike,
+    pack_of,
+    program_of,
+    started,
+    together,
+)
 from tests.trainables.small import recipe, task
 from trainables import DropoutRamp
 from trainables.fused.layers import base_of, dropping
+from trainables.fused.pack import Pack
 from trainables.models import GRU, LSTM, MLP, MultiPlasticity, ResidualMLP, StateSpace, Transformer
 from trainables.recipe import Model
 
@@ -177,6 +190,71 @@ class Wide:
 
     def conflicts(self) -> Iterator[str]:
         return iter(())
+
+
+class Draws(TorchDispatchMode):
+    """Counts how often something is drawn, but for orders of samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        drawn = torch.Tag.nondeterministic_seeded in func.tags and "randperm" not in str(func)
+        self.count += drawn
+        return func(*args, **(kwargs or {}))
+
+
+def test_nothing_is_drawn_in_an_epoch_in_which_no_member_drops() -> None:
+    """At a rate of 0, where a ramp begins or ends there, and again once another member joins that drops."""
+    base = recipe(model=MLP(widths=(8, 8), dropout=0.0), epochs=4)
+    still = [base, replace(base, seed=3), replace(base, dropout=DropoutRamp(start=0.0, end=0.9))]
+    runs = [started(task, one) for one in still]
+    program = program_of(runs[0], RECORDED)
+    ramped = pack_of(runs, program)
+    drawn = [drawn_in(ramped) for _ in range(3)]
+    assert drawn[0] == 0
+    assert drawn[1] > 0
+    assert drawn[2] > 0
+    assert_alike(runs[0], alone(task, base, 3))  # at a rate of 0 beside one that drops
+    mixed = [started(task, base), started(task, replace(base, model=MLP(widths=(8, 8), dropout=0.5)))]
+    assert drawn_in(pack_of(mixed, program)) > 0
+    assert_alike(mixed[0], alone(task, base, 1))
+    assert drawn_in(pack_of([started(task, one) for one in still[:2]], program)) == 0
+
+
+def drawn_in(pack: Pack) -> int:
+    """How often something is drawn in an epoch."""
+    with Draws() as draws:
+        pack.epoch()
+    return draws.count
+
+
+@pytest.mark.parametrize("model", [replace(model, dropout=0.0) for model in DROPPING], ids=lambda m: type(m).__name__)  # type: ignore[call-arg]
+@pytest.mark.parametrize("recorded_from", [RECORDED, COMPUTED])
+def test_a_rate_of_nothing_gives_what_each_has_alone(model: Model, recorded_from: int) -> None:
+    assert_pack_alike(task, [recipe(model=model, seed=seed) for seed in range(3)], 2, recorded_from=recorded_from)
+
+
+def test_what_is_written_into_the_output_of_a_layer_that_drops_nothing_is_written_as_alone() -> None:
+    """Torch hands the very tensor on, and so does a pack."""
+
+    class Written(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.drop, self.head = nn.Linear(2, 4), nn.Dropout(0.0), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.first(x)
+            self.drop(x).add_(1)
+            return self.head(x)
+
+    @dataclass(frozen=True, slots=True)
+    class Writing:
+        def build(self) -> nn.Module:
+            return Written()
+
+    assert_pack_alike(task, [recipe(model=Writing(), seed=seed) for seed in range(2)], 2)
 
 
 class Shared(nn.Module):
