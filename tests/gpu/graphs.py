@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.func import vmap
+from torch.nn import functional
 
 from trainables.fused import graphed
 from trainables.fused.graphed import Graphed
@@ -67,6 +69,31 @@ def test_a_graph_gives_what_the_operations_give_at_every_call() -> None:
     played = player(step, given())
     for _ in range(3):
         check(played, given())
+    assert captured(played) == [MEMBERS]
+
+
+def test_statistics_of_a_batch_norm_are_in_the_tensors_that_were_given() -> None:
+    """Which torch does not say that it writes into."""
+
+    def normed(weights: Tensor, mean: Tensor, spread: Tensor, batch: Tensor) -> Tensor:
+        def one(weights: Tensor, mean: Tensor, spread: Tensor, batch: Tensor) -> Tensor:
+            return functional.batch_norm(batch @ weights, mean, spread, training=True)
+
+        return vmap(one)(weights, mean, spread, batch)
+
+    def drawn() -> list[Tensor]:
+        weights, _, batch = given()
+        mean, spread = (torch.rand(MEMBERS, 5, device=GPU) + number for number in (0.0, 0.5))
+        return [weights, mean, spread, batch]
+
+    arguments = drawn()
+    played = Recording(normed, arguments, 4).player(arguments)
+    assert isinstance(played, Graphed)
+    for _ in range(3):
+        mine = drawn()
+        its = [tensor.clone() for tensor in mine]
+        torch.testing.assert_close(played(*mine), normed(*its))
+        torch.testing.assert_close(mine, its)
     assert captured(played) == [MEMBERS]
 
 

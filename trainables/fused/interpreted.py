@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from trainables.fused.recorder import copied
+from trainables.fused.recorder import copied, unsaid
 
 _torch: Any = torch._C
 
@@ -24,7 +24,7 @@ def interpreted(module: fx.GraphModule, arguments: Sequence[Tensor]) -> Callable
     ``torch.jit.script`` reads it takes ten times as long. ``arguments`` are some that it may be called with; nothing is written
     into them.
     """
-    if len(module.graph.nodes) > longest() or not _moving(module.graph):
+    if len(module.graph.nodes) > longest() or not _moving(module.graph) or _left_out(module.graph):
         return None
     try:
         played: Callable[..., Any] = _torch._create_function_from_graph("recorded", _Translation().of(module))
@@ -57,6 +57,19 @@ def _moving(graph: fx.Graph) -> bool:
             moving.add(node)
     *_, last = graph.nodes
     return moving.issuperset(last.all_input_nodes)
+
+
+def _left_out(graph: fx.Graph) -> bool:
+    """Whether something is written that the interpreter does not know of, and that it would so leave out, or do once for twice."""
+    norms = [node for node in graph.nodes if unsaid(node)]
+    into = [_source(kept) for node in norms for kept in unsaid(node)]
+    return any(not node.users for node in norms) or len({*into}) < len(into)
+
+
+def _source(view: fx.Node) -> fx.Node:
+    """What a view is one of."""
+    first = view.args[0] if view.op == "call_function" else None
+    return _source(first) if isinstance(first, fx.Node) else view
 
 
 class _Translation:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from trainables.fused.recorder import written
+from trainables.fused.recorder import tidied, written
 
 aten = torch.ops.aten
 
@@ -51,7 +51,7 @@ def turned(graph: fx.Graph) -> None:
             exchanged = [across.get(given) or _copied(graph, _view(graph, given)) for given in node.args[:tensors]]
             found = graph.call_function(node.target, (*exchanged, value.ndim - 2, *node.args[tensors + 1 :]))
             _put(graph, node, found, across)
-    graph.eliminate_dead_code()
+    tidied(graph)
 
 
 def _narrow(node: Any) -> bool:

@@ -12,7 +12,7 @@ from trainables.fused.general import generalised
 from trainables.fused.graphed import Graphed
 from trainables.fused.interpreted import interpreted
 from trainables.fused.kernels import turned
-from trainables.fused.recorder import copied, laid_as, traced
+from trainables.fused.recorder import copied, laid_as, tidied, traced
 
 
 class Recording:
@@ -108,7 +108,7 @@ def _simplify(graph: fx.Graph) -> None:
             and before.stride() == after.stride()
         ):
             node.replace_all_uses_with(source)
-    graph.eliminate_dead_code()
+    tidied(graph)
 
 
 def _turns_in_place(user: fx.Node) -> bool:

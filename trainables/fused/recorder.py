@@ -47,6 +47,26 @@ def once(tensor: Tensor, strides: Sequence[int]) -> Tensor:
     return tensor[tuple(slice(None) if stride else slice(1) for stride in strides)]
 
 
+def tidied(graph: fx.Graph) -> None:
+    """Take out what nothing goes by, and what writes nothing."""
+    graph.eliminate_dead_code(lambda node: node.is_impure() or bool(unsaid(node)))
+
+
+def unsaid(node: fx.Node) -> list[fx.Node]:
+    """What an operation writes into though its schema does not say so: the statistics of a norm in training."""
+    if node.target not in _NORMS:
+        return []
+    *statistics, training = node.args[3:6]
+    return [kept for kept in statistics if isinstance(kept, fx.Node)] if training else []
+
+
+_NORMS = (
+    torch.ops.aten.native_batch_norm.default,
+    torch.ops.aten.cudnn_batch_norm.default,
+    torch.ops.aten.miopen_batch_norm.default,
+)
+
+
 def written(node: fx.Node) -> bool:
     """Whether something is written into it, or into a view of it."""
     return any(into or written(user) for user in node.users for into in _ties(user, node))
@@ -59,6 +79,8 @@ def _ties(user: fx.Node, node: fx.Node) -> Iterator[bool]:
     if user.target is operator.getitem:
         yield False
         return
+    if node in unsaid(user):
+        yield True
     schema = getattr(user.target, "_schema", None)
     for place, argument in enumerate(schema.arguments if schema is not None else ()):
         given = user.args[place] if place < len(user.args) else user.kwargs.get(argument.name)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import vmap
 from torch.nn import functional
 from torch.testing import assert_close
 
@@ -17,6 +18,8 @@ from trainables.fused.interpreted import MOST, longest
 from trainables.fused.kernels import SHORT, turned
 from trainables.fused.recorded import Recording
 from trainables.fused.recorder import traced
+from trainables.fused.steady import steady
+from trainables.losses import CrossEntropy
 
 MEMBERS, BATCH = 3, 8
 
@@ -280,3 +283,82 @@ def test_what_is_written_into_stays_where_it_is(cut: Callable[[Tensor], Tensor])
     turned(module.graph)
     module.recompile()
     assert_close(module(x, weight), call(x, weight), rtol=1e-12, atol=1e-12)
+
+
+def normed(x: Tensor, mean: Tensor, spread: Tensor, *, training: bool = True) -> Tensor:
+    """A batch norm of each member's own, [K, B, 5], which writes into its statistics, [K, 5]."""
+
+    def one(x: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+        return functional.batch_norm(x, mean, spread, training=training)
+
+    return vmap(one)(x, mean, spread)
+
+
+def once(x: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+    return normed(x, mean, spread)
+
+
+def twice_the_same(x: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+    """To the interpreter it would be one."""
+    return normed(x, mean, spread) + normed(x, mean, spread)
+
+
+def one_after_the_other(x: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+    return normed(normed(x, mean, spread) * 3.0 + 1.0, mean, spread)
+
+
+def given_up(x: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+    """Nothing goes by what it gives, but its statistics are taken."""
+    normed(x, mean, spread)
+    return x * 2.0
+
+
+def read_afterwards(x: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+    return normed(x, mean, spread) * 0.5 + normed(x + 1.0, mean, spread, training=False) + mean.unsqueeze(1)
+
+
+@pytest.mark.parametrize(
+    ("call", "interpreted"),
+    [
+        (once, True),
+        (twice_the_same, False),
+        (one_after_the_other, False),
+        (given_up, False),
+        (read_afterwards, True),
+    ],
+)
+@pytest.mark.parametrize("members", [2, 3, 5])
+def test_statistics_are_written_as_often_as_they_are_alone(
+    call: Callable[[Tensor, Tensor, Tensor], Tensor], interpreted: bool, members: int
+) -> None:
+    """Torch does not say of a batch norm that it writes. Of a pack of five, for smaller ones too."""
+
+    def drawn(members: int) -> tuple[Tensor, Tensor, Tensor]:
+        x = torch.randn(members, BATCH, 5, dtype=torch.float64)
+        return x, torch.randn(members, 5, dtype=torch.float64), torch.rand(members, 5, dtype=torch.float64) + 0.5
+
+    recording = Recording(call, drawn(5), 3)
+    for _ in range(4):  # the interpreter looks at the first calls
+        mine = drawn(members)
+        its, before = tuple(tensor.clone() for tensor in mine), mine[1].clone()
+        played = recording.player(mine)
+        assert played is not None
+        assert (type(played).__name__ == "ScriptFunction") == interpreted
+        with torch.no_grad():
+            assert_close(played(*mine), call(*its), rtol=1e-12, atol=1e-13)
+        assert_close(mine, its, rtol=1e-12, atol=1e-13)
+        assert not torch.equal(mine[1], before)
+
+
+@pytest.mark.parametrize(
+    ("module", "even"),
+    [
+        (nn.BatchNorm1d(4), True),
+        (nn.BatchNorm2d(4, track_running_stats=False), True),
+        (nn.BatchNorm3d(4, affine=False), True),
+        (nn.BatchNorm1d(4, momentum=None), False),
+        (nn.InstanceNorm1d(4, track_running_stats=True), False),
+    ],
+)
+def test_steps_with_statistics_are_recorded_where_all_are_taken_alike(module: nn.Module, even: bool) -> None:
+    assert steady(nn.Sequential(nn.Linear(4, 4), module), CrossEntropy()) == even

@@ -161,7 +161,10 @@ MEMBERS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-PLAYED = ("smoothed and weighted", "class weights", "ignored", "focal", "sum", "frozen", "deterministic")
+PLAYED = (
+    *("smoothed and weighted", "class weights", "ignored", "focal", "sum", "frozen", "deterministic"),
+    *("statistics", "ema of statistics", "swa of statistics", "frozen and averaged", "frozen and swa"),
+)
 """Those that a recording has something of; it costs more than the steps do here."""
 
 
