@@ -83,7 +83,7 @@ def base_of(module: nn.Module, *, linear: bool) -> nn.Module:
         if own_rate(part):
             vary(part)
         elif plain(part):
-            write_out(part)
+            write_out(part, product if linear else functional.linear)
         elif forward is not None:
             part.forward = forward
     return base
@@ -102,9 +102,11 @@ def _forward(part: nn.Module, *, linear: bool) -> Callable[[Tensor], Tensor] | N
 
 
 def _linear(part: nn.Linear, x: Tensor) -> Tensor:
-    """nn.Linear for all members; left to itself, vmap makes the gradient of each weight transposed and copies it back."""
-    weight: Tensor = part.weight
-    bias: Tensor | None = part.bias
+    return product(x, part.weight, part.bias)
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``functional.linear`` for all members; left to itself, vmap makes a weight's gradient transposed and copies it back."""
     if torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
         x, weight, bias = x.to(dtype), weight.to(dtype), bias if bias is None else bias.to(dtype)

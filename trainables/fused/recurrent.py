@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""What torch's ``functional.linear`` computes."""
 
 State = Tensor | tuple[Tensor, Tensor]
 """The state of a GRU, [1, B, W]; of an LSTM that and its cell."""
@@ -20,26 +23,29 @@ def plain(layer: nn.Module) -> TypeGuard[nn.GRU | nn.LSTM]:
     return layer.num_layers == 1 and not layer.bidirectional and not layer.proj_size and layer.dropout == 0
 
 
-def write_out(layer: nn.GRU | nn.LSTM) -> None:
+def write_out(layer: nn.GRU | nn.LSTM, product: Product) -> None:
     """Let the layer go step by step, in place: torch's own kernels compute for one member alone."""
     part: nn.Module = layer
-    part.forward = partial(_read, layer)
+    part.forward = partial(_read, layer, product)
 
 
-def _read(layer: nn.GRU | nn.LSTM, x: Tensor, begin: State | None = None) -> tuple[Tensor, State]:
+def _read(layer: nn.GRU | nn.LSTM, product: Product, x: Tensor, begin: State | None = None) -> tuple[Tensor, State]:
     """What torch's layer gives for a batch of sequences: outputs and last state. Raises ValueError for a single sequence.
 
-    The inputs' part of all steps is one product, the state's part is one a step.
+    The inputs' part of all steps is one ``product``, the state's part is one a step.
     """
     if x.ndim != 3:
         raise ValueError(f"{type(layer).__name__} of {x.ndim} dimensions")
     if layer.batch_first:
         x = x.transpose(0, 1)
-    given = functional.linear(x, _own(layer, "weight_ih_l0"), _bias(layer, "bias_ih_l0"))
+    shift, at_each_step = _bias(layer, "bias_ih_l0"), _bias(layer, "bias_hh_l0")
+    if isinstance(layer, nn.LSTM) and shift is not None and at_each_step is not None:
+        shift, at_each_step = shift + at_each_step, None  # both are added to the same
+    given = product(x, _own(layer, "weight_ih_l0"), shift)
     state, cell = _begun(x, layer.hidden_size, begin)
     seen = []
     for step in given.unbind(0):
-        mixed = functional.linear(state, _own(layer, "weight_hh_l0"), _bias(layer, "bias_hh_l0"))
+        mixed = product(state, _own(layer, "weight_hh_l0"), at_each_step)
         if isinstance(layer, nn.GRU):
             state = _gated(step, mixed, state)
         else:
