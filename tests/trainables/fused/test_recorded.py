@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from trainables.fused.interpreted import MOST, longest
-from trainables.fused.kernels import SHORT, turned
+from trainables.fused.kernels import SHORT, VECTOR, turned
 from trainables.fused.recorded import Recording
 from trainables.fused.recorder import traced
 from trainables.fused.steady import steady
@@ -283,6 +283,40 @@ def test_what_is_written_into_stays_where_it_is(cut: Callable[[Tensor], Tensor])
     turned(module.graph)
     module.recompile()
     assert_close(module(x, weight), call(x, weight), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("channels", [3, VECTOR, 20])
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"kernel_size": 2},
+        {"kernel_size": 3, "stride": 2, "padding": 1},
+        {"kernel_size": 2, "dilation": 2, "ceil_mode": True},
+    ],
+    ids=str,
+)
+def test_the_largest_of_windows_is_sought_for_all_channels_at_once(channels: int, window: dict[str, Any]) -> None:
+    """The same of several that are as large, and not a number where one is none."""
+
+    def call(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        leaf = x.detach().requires_grad_()
+        values, places = functional.max_pool2d(leaf, **window, return_indices=True)
+        (gradient,) = torch.autograd.grad((values * values).nan_to_num().sum(), leaf)
+        return values.detach(), places, gradient
+
+    x = torch.randint(-2, 2, (6, channels, 7, 9), dtype=torch.float32)
+    x[0, 0, 3, 3] = float("nan")
+    module = traced(call, [x])
+    turned(module.graph)
+    pools = [node for node in module.graph.nodes if node.target is torch.ops.aten.max_pool2d_with_indices.default]
+    layouts = [node.args[0].kwargs.get("memory_format") for node in pools]
+    assert layouts == [torch.channels_last if channels >= VECTOR else None]
+    played = recorded(call, [x])
+    expected = call(x)
+    with torch.no_grad():
+        for found, wanted in zip(played(x), expected, strict=True):
+            assert_close(found, wanted, rtol=0.0, atol=0.0, equal_nan=True)
+            assert found.stride() == wanted.stride()
 
 
 def normed(x: Tensor, mean: Tensor, spread: Tensor, *, training: bool = True) -> Tensor:
