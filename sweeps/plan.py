@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from sweeps.engine import question
 from sweeps.engine.capacity import count
 from sweeps.engine.estimate import estimate, heat_epochs
 from sweeps.engine.lanes.choice import MEANINGS, lane_of
-from sweeps.engine.packing import why_alone
+from sweeps.engine.packing import all_alone, why_alone
 from sweeps.engine.room import Room
 from sweeps.engine.spec import Sweep
 
@@ -24,7 +25,8 @@ def show(sweep: Sweep, folder: Path, known: Sequence[TrialRecord], room: Room | 
     from reports import console
 
     goal, room = sweep.task.goal, room or Room()
-    left = estimate(sweep, known, concurrency=room.at_once)
+    packed = lane_of(sweep) == "fused" and not all_alone(sweep)
+    left = estimate(sweep, known, concurrency=room.at_once, packed=packed)
     reach = f", {units.target(goal.target, goal.metric)} counts as reached" if goal.target is not None else ""
     console.plan(
         sweep=f"{sweep.name} in {folder}",
@@ -75,15 +77,25 @@ def look(sweep: Sweep, folder: Path) -> str:
     """What more seeds cost where an answer has been seen: the chance of an error is shared out over all looks; else nothing."""
     from analysis.looks import CONFIDENCE, occasion
 
-    stored = question.read(folder) or {}
-    seen = question.looks(sweep, stored, answered=(folder / "verdict.json").exists())["looks"]
-    if len(seen) == 1 or sweep.seeds in stored.get("looks", []):
+    verdict = folder / "verdict.json"
+    looks = question.looks(sweep, question.read(folder) or {}, answered=verdict.exists())["looks"]
+    seen = _taken(verdict)
+    if not seen or max(seen) >= sweep.seeds:
         return ""
-    now = occasion(seen, done=sweep.seeds, alpha=1 - CONFIDENCE)
+    now = occasion(looks, done=sweep.seeds, alpha=1 - CONFIDENCE)
     return (
-        f"number {len(seen)}: an answer from {seen[-2]} seeds was seen, so what is told apart now must be so at "
+        f"number {len(seen) + 1}: an answer from {max(seen)} seeds was seen, so what is told apart now must be so at "
         f"{100 * (1 - now.alpha):.3g} %, not at {100 * CONFIDENCE:g} %"
     )
+
+
+def _taken(verdict: Path) -> list[int]:
+    """The seeds of the looks that a verdict has taken; none where it is not there, or is no verdict."""
+    try:
+        looks = json.loads(verdict.read_text(encoding="utf-8"))["looks"]
+        return [look["seeds"] for look in looks if look["taken"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def budget(sweep: Sweep) -> str:

@@ -45,10 +45,11 @@ class Estimate:
     measured: bool
 
 
-def estimate(sweep: Sweep, known: Iterable[TrialRecord], *, concurrency: int) -> Estimate:
+def estimate(sweep: Sweep, known: Iterable[TrialRecord], *, concurrency: int, packed: bool = False) -> Estimate:
     """From the steps that the plan asks for, and from what a step of each level took where the ledger knows.
 
-    Loads the data only when the task does not say how many training samples it has.
+    ``packed`` says that trials which can go into packs do. Loads the data only when the task does not say how many training samples
+    it has.
     """
     records, samples = list(known), samples_of(sweep)
     lane, paces = lane_of(sweep), _paces(records, threads=sweep.resources.cpus)
@@ -56,12 +57,23 @@ def estimate(sweep: Sweep, known: Iterable[TrialRecord], *, concurrency: int) ->
     total = 0.0
     for level in sweep.levels():
         heats, finals = _left(sweep, level, records)
+        in_packs = _in_packs(sweep, level) if packed else {}
         for stage, trials, share in ((Stage.HEAT, heats, heat_share(sweep, level)), (Stage.FINAL, finals, 1.0)):
-            packed = lane == "fused" and (stage is Stage.FINAL or not sweep.learns(level))
-            step = _nearest(paces, stage, level) or STEP_SECONDS * (PACKED if packed else 1.0)
-            hand_over = TRIAL_SECONDS.get(_usual_lane(records, stage) or lane, TRIAL_SECONDS[lane])
-            total += trials * (hand_over + share * steps(sweep, level, samples) * step)
+            guess = STEP_SECONDS * (1 - (1 - PACKED) * in_packs.get(stage, 0.0))
+            step = _nearest(paces, stage, level) or guess
+            usual = (
+                _usual_lane(records, stage) if lane in ("solo", "fused") else None
+            )  # between these trials are dealt out
+            total += trials * (TRIAL_SECONDS[usual or lane] + share * steps(sweep, level, samples) * step)
     return Estimate(seconds=start + total / concurrency, measured=bool(paces))
+
+
+def _in_packs(sweep: Sweep, level: Mapping[str, Scalar]) -> dict[Stage, float]:
+    """The share of trials that go into packs: no heats that a search learns from, nor finals that are timed."""
+    return {
+        Stage.HEAT: 0.0 if sweep.learns(level) else 1.0,
+        Stage.FINAL: 1 - min(sweep.timed_finals, sweep.seeds) / sweep.seeds,
+    }
 
 
 def heat_epochs(sweep: Sweep, level: Mapping[str, Scalar]) -> int:
@@ -101,9 +113,9 @@ def _paces(records: Iterable[TrialRecord], *, threads: int) -> dict[tuple[Stage,
     """
     found: dict[tuple[Stage, str], list[float]] = {}
     for record in records:
-        cost = record.cost
-        shared = cost.cpu_seconds / threads if record.shared and cost.cpu_seconds else None
-        seconds = cost.seconds or shared
+        seconds = record.cost.seconds
+        if seconds is None and any("shared" in row for row in record.history):
+            seconds = (record.cost.cpu_seconds or 0.0) / threads
         if seconds and record.steps:
             found.setdefault((record.stage, key(record.level)), []).append(seconds / record.steps)
     return {place: median(values) for place, values in found.items()}
@@ -126,6 +138,6 @@ def _nearest(paces: Mapping[tuple[Stage, str], float], stage: Stage, level: Mapp
 
 
 def _usual_lane(records: Iterable[TrialRecord], stage: Stage) -> str | None:
-    """The lane that most trials of a stage were run in; None where none was."""
-    lanes = Counter(record.lane for record in records if record.stage is stage and record.lane is not None)
+    """Which of the lanes in which one worker trains was that of most trials of a stage; None where none was."""
+    lanes = Counter(record.lane for record in records if record.stage is stage and record.lane in ("solo", "fused"))
     return lanes.most_common(1)[0][0] if lanes else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,12 +14,13 @@ from sweeps.engine.estimate import GROUP_SECONDS, START_SECONDS, TRIAL_SECONDS, 
 from sweeps.engine.estimate import steps as step_count
 from sweeps.engine.job import Job
 from sweeps.engine.lanes.choice import lane_of
+from sweeps.plan import look
 from tests.sweeps.played import play, record
 from tests.sweeps.small import small
 
 
-def guessed(**changes: object) -> float:
-    return estimate(small(**changes), [], concurrency=1).seconds
+def guessed(*, packed: bool = False, **changes: object) -> float:
+    return estimate(small(**changes), [], concurrency=1, packed=packed).seconds
 
 
 def test_auto_takes_a_crew_for_several_workers_alone() -> None:
@@ -69,8 +72,44 @@ def test_finals_are_reckoned_by_what_finals_took_and_packs_by_their_share_of_the
 
 
 def test_a_guess_for_packs_is_less_and_for_heats_that_a_search_learns_from_it_is_not() -> None:
-    heats = {"seeds": 1, "search": TPE(trials=60)}
-    finals = {"seeds": 60, "search": TPE(trials=1)}
-    assert guessed(lane="fused", **finals) < 0.7 * guessed(lane="solo", **finals)
-    learned_from, drawn = (guessed(lane="fused", **heats | {"search": search(trials=60)}) for search in (TPE, Random))
+    heats = {"lane": "fused", "seeds": 1, "search": TPE(trials=60)}
+    finals = {"lane": "fused", "seeds": 60, "search": TPE(trials=1)}
+    assert guessed(packed=True, **finals) - START_SECONDS < 0.65 * (guessed(**finals) - START_SECONDS)
+    assert guessed(packed=True, **finals | {"timed": 60}) == pytest.approx(guessed(**finals))
+    learned_from, drawn = (guessed(packed=True, **heats | {"search": search(trials=60)}) for search in (TPE, Random))
     assert drawn < learned_from
+
+
+def test_a_trial_that_left_its_pack_tells_its_pace_and_another_lane_costs_what_it_costs() -> None:
+    def outcome(job: Job) -> TrialRecord:
+        ended = replace(record(job, [0.5] * 4), steps=40, lane="fused", cost=Cost(cpu_seconds=4.0))
+        return replace(ended, history=[{**ended.history[0], "shared": 8}, *ended.history[1:]])
+
+    sweep = small(resources=Resources(cpus=1))
+    more = replace(sweep, seeds=sweep.seeds + 10)
+    here, elsewhere = (
+        estimate(replace(more, lane=lane), play(sweep, outcome), concurrency=1) for lane in ("auto", "gang")
+    )
+    assert here.measured
+    assert elsewhere.seconds - here.seconds == pytest.approx(
+        10 * len(sweep.levels()) * (TRIAL_SECONDS["gang"] - TRIAL_SECONDS["fused"])
+    )
+
+
+def test_another_look_is_told_until_it_was_taken(tmp_path: Path) -> None:
+    """Also where the command that began it was interrupted, and not for seeds that an answer has counted."""
+
+    def told(seeds: int, looks: list[int], taken: list[int]) -> str:
+        (tmp_path / "sweep.json").write_text(json.dumps({"seeds": max(looks), "looks": looks}))
+        found = [{"seeds": look, "alpha": 0.05, "taken": look in taken} for look in looks]
+        (tmp_path / "verdict.json").write_text(json.dumps({"looks": found}))
+        return look(replace(small(), seeds=seeds), tmp_path)
+
+    words = "number 2: an answer from 6 seeds was seen, so what is told apart now must be so at 98.3 %, not at 95 %"
+    assert told(9, [6], [6]) == words
+    assert told(9, [6, 9], [6]) == words
+    assert told(9, [6, 9], [6, 9]) == ""
+    assert told(6, [6], [6]) == ""
+    assert told(9, [9], []) == ""
+    (tmp_path / "verdict.json").write_text("{")
+    assert look(replace(small(), seeds=9), tmp_path) == ""

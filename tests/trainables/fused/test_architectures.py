@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.trainables.fused.alike import COMPUTED, RECORDED, assert_pack_alike, program_of, started
+from tests.trainables.fused.alike import COMPUTED, RECORDED, assert_pack_alike, pack_of, program_of, started
 from trainables import (
     EMA,
     FP64,
@@ -193,6 +193,24 @@ def test_a_step_that_is_played_back_is_a_step(name: str) -> None:
     own = [replace(base, seed=seed, optimizer=AdamW(lr=0.01 * (seed + 1))) for seed in range(2)]
     assert program_of(started(task, base)).steady
     assert_pack_alike(task, own, epochs=1, recorded_from=RECORDED)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+@pytest.mark.parametrize("name", MODELS)
+def test_all_that_is_recorded_is_played_without_python(name: str, rate: float) -> None:
+    """What torch's interpreter cannot take is played as well, and takes twice as long: nobody would see it."""
+    model = MODELS[name]
+    if rate and not hasattr(model, "dropout"):
+        return
+    own = Recipe(model=replace(model, **({"dropout": rate} if rate else {})), batch_size=6, precision=FP64())  # type: ignore[type-var]
+    runs = [started(task, replace(own, seed=seed)) for seed in range(2)]
+    program = program_of(runs[0], RECORDED)
+    pack = pack_of(runs, program)
+    for _ in range(2):
+        pack.epoch()
+    played = [type(recording._own).__name__ for recording in program._recordings.values() if recording is not None]
+    assert len(played) == len(program._recordings) >= 2
+    assert set(played) == {"ScriptFunction"}
 
 
 @pytest.mark.parametrize("recorded_from", [RECORDED, COMPUTED], ids=["recorded", "computed"])

@@ -26,7 +26,6 @@ from tests.trainables.fused.alike import (
 )
 from tests.trainables.small import recipe, task
 from trainables import DropoutRamp
-from trainables.fused.drops import DRAWS
 from trainables.fused.layers import base_of, dropping
 from trainables.fused.pack import Pack
 from trainables.models import GRU, LSTM, MLP, MultiPlasticity, ResidualMLP, StateSpace, Transformer
@@ -91,27 +90,6 @@ def test_rates_are_exact_in_half_precision() -> None:
     base = base_of(layer, linear=False)
     out = vmap(lambda rate: functional_call(base, {"rate": rate}, (x,)), randomness="different")(torch.tensor([0.0025]))
     assert (out == 0).double().mean().item() == pytest.approx(0.0025, abs=0.0003)
-
-
-@pytest.mark.parametrize("rate", [0.0004, 1 / 3, 0.9])
-def test_what_is_dropped_is_as_much_as_asked_and_says_nothing_of_what_lies_beside_it(rate: float) -> None:
-    """Several draws come from one number of torch's: they are as good as one from each."""
-    torch.manual_seed(0)
-    count = 4_000_001  # no multiple of the draws in a number
-    base = base_of(nn.Dropout(rate), linear=False)
-
-    def one(own: Tensor) -> Tensor:
-        out: Tensor = functional_call(base, {"rate": own}, (torch.ones(count),))
-        return out
-
-    (out,) = vmap(one, randomness="different")(torch.tensor([rate], dtype=torch.float64))
-    lost = (out == 0).double()
-    error = math.sqrt(rate * (1 - rate) / count)
-    assert lost.mean().item() == pytest.approx(rate, abs=4 * error + 0.5 / DRAWS)
-    for apart in (1, 2, 3, 4):
-        both = (lost[apart:] * lost[:-apart]).mean().item()
-        assert both == pytest.approx(rate**2, abs=4 * math.sqrt(rate**2 * (1 - rate**2) / count) + 1 / DRAWS)
-    assert out.mean().item() == pytest.approx(1.0, abs=4 * error / (1 - rate) + 1 / DRAWS / (1 - rate))
 
 
 def test_a_layer_that_drops_all_still_does() -> None:
