@@ -11,7 +11,9 @@ from sweeps.engine import question
 from sweeps.engine.capacity import count
 from sweeps.engine.estimate import estimate, heat_epochs
 from sweeps.engine.lanes.choice import MEANINGS, lane_of
+from sweeps.engine.pack_worth import hopeful
 from sweeps.engine.packing import all_alone, why_alone
+from sweeps.engine.pools import Pools
 from sweeps.engine.room import Room
 from sweeps.engine.spec import Sweep
 
@@ -37,7 +39,7 @@ def show(sweep: Sweep, folder: Path, known: Sequence[TrialRecord], room: Room | 
         heat_epochs=max(heat_epochs(sweep, level) for level in sweep.levels()),
         seeds=sweep.seeds,
         epochs=sweep.recipe.epochs,
-        lane=lane(sweep),
+        lane=lane(sweep, at_once=room.at_once),
         room=room.said,
         budget=budget(sweep),
         look=look(sweep, folder) if known else "",
@@ -56,13 +58,19 @@ def labels(sweep: Sweep) -> list[str]:
     return [units.level(level, sweep.name) for level in sweep.levels()]
 
 
-def lane(sweep: Sweep) -> str:
-    """The lane, its meaning and the workers of a trial; nothing for the usual one worker in the usual lane."""
+TRIED = "auto: packs of trials are tried first; where they are worth it, trials are trained so, else each alone"
+"""What is said of a lane that is open yet."""
+
+
+def lane(sweep: Sweep, *, at_once: int) -> str:
+    """The lane, its meaning and the workers of a trial; nothing for one worker where each is trained alone in any case."""
     name = lane_of(sweep)
     fewest = min(sweep.workers(level) for level in sweep.levels())
     most = sweep.most_workers
     if name == "solo":
-        return ""
+        return (
+            TRIED if sweep.lane == "auto" and not why_alone(sweep) and hopeful(Pools.of(sweep, at_once=at_once)) else ""
+        )
     if name == "local":
         return f"{name}: {MEANINGS[name]}"
     if name == "fused":

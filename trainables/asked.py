@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import sys
 import traceback
@@ -18,10 +19,17 @@ WRONG = 2
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors are one line that says where to read on."""
+    """Errors are one line that says which option is near, and where to read on."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(WRONG, f"{self.prog}: {message}; --help lists the options\n")
+        _, unknown, given = message.partition("unrecognized arguments: ")
+        near = [self._near(word.partition("=")[0]) for word in given.split() if unknown and word.startswith("--")]
+        meant = f"; did you mean {' and '.join(filter(None, near))}?" if any(near) else ""
+        self.exit(WRONG, f"{self.prog}: {message}{meant}; --help lists the options\n")
+
+    def _near(self, word: str) -> str:
+        """The option that is most like a word; nothing where none is."""
+        return next(iter(difflib.get_close_matches(word, self._option_string_actions, n=1, cutoff=0.7)), "")
 
 
 def reading(task: Task, data: str) -> Task:

@@ -94,7 +94,10 @@ class Pools:
         if not heats or any(self.worth_a_pack(shape, learned_from=learned_from) for shape in heats):
             return None
         most = max(1, int(max(pool.most for pool in heats.values()) / self.at_once))
-        return f"heats are trained alone: the search learns from them, {most} at a time, and a pack of heats has {FEW} at least"
+        return (
+            f"heats are trained alone: the search learns from them, so that a worker would have {most} at a time, and a pack of "
+            f"heats has {FEW} at least"
+        )
 
     @property
     def steps(self) -> float:

@@ -300,7 +300,11 @@ def test_a_cluster_refuses_once_it_is_joined_and_leaves_every_folder_as_it_was(t
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--bogus"], "unrecognized arguments: --bogus"),
+        (["--bogus"], "unrecognized arguments: --bogus; --help lists the options"),
+        (
+            ["--dryrun", "--seed=3"],
+            "unrecognized arguments: --dryrun --seed=3; did you mean --dry-run and --seeds?; --help",
+        ),
         (["--seeds", "0"], "'0' is not a whole number from 1"),
         (["--budget", "soon"], "'soon' is not a time above zero with its units; write 90s, 10m or 2h30m"),
         (["--budget", "10"], "'10' has no unit; write 10s, 10m or 10h"),

@@ -14,7 +14,7 @@ from sweeps.engine.estimate import GROUP_SECONDS, START_SECONDS, TRIAL_SECONDS, 
 from sweeps.engine.estimate import steps as step_count
 from sweeps.engine.job import Job
 from sweeps.engine.lanes.choice import lane_of
-from sweeps.plan import look
+from sweeps.plan import TRIED, lane, look
 from tests.sweeps.played import play, record
 from tests.sweeps.small import small
 
@@ -113,3 +113,11 @@ def test_another_look_is_told_until_it_was_taken(tmp_path: Path) -> None:
     assert told(9, [9], []) == ""
     (tmp_path / "verdict.json").write_text("{")
     assert look(replace(small(), seeds=9), tmp_path) == ""
+
+
+def test_the_plan_says_that_packs_are_tried_where_enough_trials_are_alike() -> None:
+    many = small(seeds=60, search=TPE(trials=1))
+    assert lane(many, at_once=1) == TRIED
+    assert lane(small(), at_once=1) == ""
+    assert lane(replace(many, lane="solo"), at_once=1) == ""
+    assert lane(replace(many, log_every=5), at_once=1) == ""  # each is watched, so that none can be in a pack

@@ -235,7 +235,10 @@ def test_a_try_that_shows_no_gain_leaves_trials_alone(monkeypatch: pytest.Monkey
 def test_it_is_said_where_heats_go_into_no_pack(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda sweep, _: planted(sweep))
-    few = "; heats are trained alone: the search learns from them, 2 at a time, and a pack of heats has 8 at least"
+    few = (
+        "; heats are trained alone: the search learns from them, so that a worker would have 2 at a time, "
+        "and a pack of heats has 8 at least"
+    )
     for sweep, alone in (
         (many(search=TPE(trials=8)), few),
         (many(search=TPE(trials=80)), ""),
