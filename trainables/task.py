@@ -149,9 +149,11 @@ class Task:
             yield f"the goal {self.goal.metric!r} is not among what the task reports ({', '.join(known)}); name one of them"
         if "loss" in self.metrics:
             yield "a metric is named 'loss', which the loss itself is reported as; give it another name"
-        for name in self.metrics:
+        for name, metric in self.metrics.items():
             if "/" in name:
                 yield f"the metric {name!r} has a slash in its name, which parts the set from the metric; take it out"
+            if not callable(metric):
+                yield f"the metric {name!r} is {metric!r}, not a function of output and target; give one, such as accuracy"
 
     def load(self, seed: int) -> Splits[Any]:
         """The splits drawn with this seed. Raises ConflictError when they cannot be trained on."""

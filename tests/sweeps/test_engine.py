@@ -808,6 +808,10 @@ def test_a_folder_of_data_is_known_by_what_is_in_it(tmp_path: Path) -> None:
             {"task": replace(task, goal=Maximise("recall"))},
             "'recall' is not among what the task reports (accuracy, loss)",
         ),
+        (
+            {"task": replace(task, metrics={**task.metrics, "cost": "cost"})},
+            "the metric 'cost' is 'cost', not a function of output and target; give one, such as accuracy",
+        ),
     ],
 )
 def test_a_wrong_question_is_refused_in_words(changes: dict[str, Any], said: str) -> None:
