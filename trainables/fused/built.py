@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainables.data.source import count, resident
 from trainables.fused.drops import own_rate
@@ -31,7 +32,14 @@ def unfit_run(run: Run) -> Iterator[str]:
         yield "model: its parameters differ in type or device"
     if run.recipe.validation.within(run.plan.steps_per_epoch) and not run.recipe.validation.within(1000):
         yield WITHIN.format(type(run.recipe.validation).__name__)
+    for name, parameter in run.module.named_parameters():
+        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
+            yield f"model: the parameter {name} has a hook, which is called with one run's gradient"
+    if (both := next(_overlapping(run.module), None)) is not None:
+        yield f"model: {both[0]} and {both[1]} lie in the same memory, and each would have its own in a pack"
     for name, part in run.module.named_modules():
+        if isinstance(part, nn.Embedding) and part.padding_idx is not None:
+            yield f"model: {name or 'it'} has a padding_idx, which vmap keeps from training in the first member alone"
         if hooked(part):
             yield f"model: {name or 'it'} has a hook, which is called with one run at a time"
         if isinstance(part, torch.jit.ScriptModule):
@@ -86,3 +94,20 @@ def _stuck(part: nn.Module) -> bool:
     if isinstance(part, nn.modules.dropout._DropoutNd):
         return not own_rate(part)
     return isinstance(part, nn.MultiheadAttention) or (isinstance(part, nn.RNNBase) and part.num_layers > 1)
+
+
+def _overlapping(module: nn.Module) -> Iterator[tuple[str, str]]:
+    """Neighbours in memory of which the second begins before the first ends: tensors of a module that are not one, yet share it."""
+    tensors = [
+        (name, tensor) for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.numel()
+    ]
+    spans = sorted((tensor.data_ptr(), tensor.data_ptr() + _extent(tensor), name) for name, tensor in tensors)
+    for (_, end, name), (begin, _, other) in pairwise(spans):
+        if begin < end:
+            yield name, other
+
+
+def _extent(tensor: Tensor) -> int:
+    """The bytes from a tensor's first number to its last."""
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    return tensor.element_size() * (1 + sum((size - 1) * stride for size, stride in steps))

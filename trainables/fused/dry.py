@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from trainables.task import Tensors
 
 MEMBERS = 2
+
+DRAWN = "it draws what torch's generators do not, and members would all have the same"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +74,10 @@ def _differences(run: Run) -> Iterator[str]:
     modules = _members(run)
     for module in modules:
         dropout.apply(module, 0.0)
+    others = _other_generators()
     alone = [_alone(run, [copy.deepcopy(module) for module in modules], batch, seed) for seed in (0, 0, 1)]
+    if _other_generators() != others:
+        yield DRAWN
     if unused := alone[0][1]:
         yield f"{', '.join(unused)} take no part in the loss, which an optimizer leaves alone"
     program = Program(modules[0], common(run.loss), run.recipe.precision, run.device)
@@ -84,8 +91,13 @@ def _differences(run: Run) -> Iterator[str]:
     )
     (first, _), (same, _), (again, _) = alone
     if not (_near(first.losses, same.losses, near) and _near(first.gradient, same.gradient, near)):
-        yield "it draws what torch's generators do not, and members would all have the same"
+        yield DRAWN
     yield from _compared(first, again, together, near)
+
+
+def _other_generators() -> tuple[object, ...]:
+    """Where Python's and numpy's generators are."""
+    return random.getstate(), repr(np.random.get_state())
 
 
 def _members(run: Run) -> list[nn.Module]:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from tests.trainables.fused.test_marks import Attending, Built, Rated
 from tests.trainables.fused.test_modules import Exchanged, Mixed
 from tests.trainables.small import recipe, task
 from trainables import BF16, EMA, FP32, FP64, CrossEntropy, Recipe
+from trainables.fused.built import unfit_run
 from trainables.fused.dry import refused
 from trainables.models import CNN, MLP
 
@@ -328,3 +330,74 @@ def test_few_samples_are_enough() -> None:
 def test_frozen_parts_are_as_in_training() -> None:
     run = started(task, recipe(model=CNN(channels=(4,), image=(1, 2, 1)), freeze=("blocks.0.1.*",)))
     assert refused(run) is None
+
+
+class Drawing(nn.Module):
+    """Leaves a layer out now and then, as Python's generator, or numpy's, says."""
+
+    def __init__(self, draw: Callable[[], float]) -> None:
+        super().__init__()
+        self.draw, self.layer = draw, nn.Linear(2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x)
+        return out * 2 if self.training and self.draw() < 1e-6 else out
+
+
+def by_python() -> float:
+    return random.random()
+
+
+def by_numpy() -> float:
+    return float(np.random.random())
+
+
+@pytest.mark.parametrize("draw", [by_python, by_numpy])
+def test_what_other_generators_draw_is_refused_however_seldom_it_changes_a_step(draw: Callable[[], float]) -> None:
+    found = refused(started(task, recipe(model=Built(lambda _: Drawing(draw)))))
+    assert found is not None
+    assert "draws what torch's generators do not" in found
+
+
+def hook(gradient: Tensor) -> Tensor:
+    return gradient * 0.5
+
+
+def hooked_weight() -> nn.Module:
+    module = nn.Linear(2, 3)
+    module.weight.register_hook(hook)
+    return module
+
+
+def hooked_after() -> nn.Module:
+    module = nn.Linear(2, 3)
+    module.weight.register_post_accumulate_grad_hook(lambda _: None)
+    return module
+
+
+def tied_by_data() -> nn.Module:
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 3)).double()
+    module[0].weight.data = module[1].weight.data
+    return module
+
+
+def padded() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 3), nn.Embedding(3, 2, padding_idx=0))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (hooked_weight, "the parameter weight has a hook"),
+        (hooked_after, "the parameter weight has a hook"),
+        (tied_by_data, "0.weight and 1.weight lie in the same memory"),
+        (padded, "1 has a padding_idx"),
+    ],
+)
+def test_what_a_pack_would_leave_out_in_silence_is_refused_as_it_is_built(
+    make: Callable[[], nn.Module], said: str
+) -> None:
+    reasons = list(unfit_run(started(task, recipe(model=Built(lambda _: make())))))
+    assert len(reasons) == 1
+    assert said in reasons[0]
+    assert not list(unfit_run(started(task, recipe(model=Built(lambda _: nn.Linear(2, 3))))))
