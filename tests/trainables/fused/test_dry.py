@@ -397,7 +397,11 @@ def padded() -> nn.Module:
 def test_what_a_pack_would_leave_out_in_silence_is_refused_as_it_is_built(
     make: Callable[[], nn.Module], said: str
 ) -> None:
-    reasons = list(unfit_run(started(task, recipe(model=Built(lambda _: make())))))
+    run = started(task, recipe(model=Built(lambda _: make())))
+    reasons = list(unfit_run(run))
+    if make is tied_by_data and run.device.type != "cpu":
+        assert not reasons  # moved there they have come apart, alone too
+        return
     assert len(reasons) == 1
     assert said in reasons[0]
     assert not list(unfit_run(started(task, recipe(model=Built(lambda _: nn.Linear(2, 3))))))
