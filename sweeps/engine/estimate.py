@@ -24,6 +24,9 @@ START_SECONDS = 15.0
 TRIAL_SECONDS = {"local": 0.05, "solo": 0.15, "fused": 0.03, "crew": 0.5, "gang": 12.0}
 """Handing over a trial, loading its data, building its model; a gang also starts its workers, 8 to 20 s on two cores."""
 
+ONE_WORKER = ("solo", "fused")
+"""The lanes between which trials of one worker are dealt out: some of a sweep are trained alone, others in packs."""
+
 GROUP_SECONDS = 17.0
 """Starting a crew's group of workers: 15 to 20 s on two cores. Trials of fewer workers run in the same group."""
 
@@ -61,9 +64,7 @@ def estimate(sweep: Sweep, known: Iterable[TrialRecord], *, concurrency: int, pa
         for stage, trials, share in ((Stage.HEAT, heats, heat_share(sweep, level)), (Stage.FINAL, finals, 1.0)):
             guess = STEP_SECONDS * (1 - (1 - PACKED) * in_packs.get(stage, 0.0))
             step = _nearest(paces, stage, level) or guess
-            usual = (
-                _usual_lane(records, stage) if lane in ("solo", "fused") else None
-            )  # between these trials are dealt out
+            usual = _usual_lane(records, stage) if lane in ONE_WORKER else None
             total += trials * (TRIAL_SECONDS[usual or lane] + share * steps(sweep, level, samples) * step)
     return Estimate(seconds=start + total / concurrency, measured=bool(paces))
 
@@ -139,5 +140,5 @@ def _nearest(paces: Mapping[tuple[Stage, str], float], stage: Stage, level: Mapp
 
 def _usual_lane(records: Iterable[TrialRecord], stage: Stage) -> str | None:
     """Which of the lanes in which one worker trains was that of most trials of a stage; None where none was."""
-    lanes = Counter(record.lane for record in records if record.stage is stage and record.lane in ("solo", "fused"))
+    lanes = Counter(record.lane for record in records if record.stage is stage and record.lane in ONE_WORKER)
     return lanes.most_common(1)[0][0] if lanes else None
