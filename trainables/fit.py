@@ -69,7 +69,12 @@ def fit(
     run = Run.start(task, recipe, splits=splits, device=torch.device(device), world=world, tested=tested)
     if state is not None:
         run.load(state)
-    meter = Meter(run.device)
+    yield from epochs(run, through)
+
+
+def epochs(run: Run, through: Through = unchanged) -> Iterator[Epoch]:
+    """What ``fit`` does with a run that has begun, or was loaded between two steps."""
+    recipe, meter = run.recipe, Meter(run.device)
     if recipe.compile is not None:
         with meter.phase("compile"), arithmetic(recipe):
             warm(run)

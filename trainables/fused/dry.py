@@ -19,6 +19,7 @@ from trainables.fit import arithmetic
 from trainables.fused.marks import marks
 from trainables.fused.program import Program
 from trainables.fused.rows import Rows
+from trainables.fused.short_runs import otherwise
 from trainables.fused.varied import common, settings
 from trainables.losses import summed
 from trainables.micro_batch import out_of_memory
@@ -57,6 +58,8 @@ def refused(run: Run) -> str | None:
     try:
         with arithmetic(run.recipe), seeded(run.device, "dry"):
             found = next(_differences(run), None)
+            if found is None and (name_of := otherwise(run)) is not None:
+                found = f"in a pack {name_of} is not what it is alone"
     except Exception as error:
         if out_of_memory(error):
             raise

@@ -1,0 +1,184 @@
+"""Two short runs in a pack beside the same two alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+
+from trainables.fit import epochs
+from trainables.fused.constant import Constant
+from trainables.fused.pack import Pack
+from trainables.fused.program import Program
+from trainables.fused.varied import common
+from trainables.micro_batch import out_of_memory
+from trainables.precision import FP32, FP64
+from trainables.preparing import prepare
+from trainables.run import Run
+from trainables.task import Splits
+from trainables.telemetry import Meter
+
+if TYPE_CHECKING:
+    from trainables.recipe import Recipe
+    from trainables.task import Tensors
+
+MEMBERS, EPOCHS = 2, 2
+
+LOOKED_AT = 64
+"""Samples of a validation or test set at most."""
+
+MOVED = {torch.float64: 1e-7, torch.float32: 1e-5}
+"""The share of itself by which every weight is moved to see what rounding may come to: by more than rounding does, since modules that
+compute in double precision may have a part in single precision.
+"""
+
+NEAR = {torch.float64: 1e-4, torch.float32: 1e-2}
+"""What a tensor may be off by, as a share of its own change, and what it comes to, ``TIMES``, where weights are moved."""
+
+TIMES = 10.0
+
+Found = Mapping[str, Tensor]
+"""A run's numbers and tensors in double precision, by what they are."""
+
+
+def otherwise(run: Run) -> str | None:
+    """What two runs like this one, with seeds, a learning rate and data of their own, have otherwise in a pack than alone.
+
+    They go on for two epochs, each of a full batch and what is left over, in double precision, or in single precision where the
+    module does not take that; what they draw from torch's global generators is held constant. None where all differs by no more than
+    it does when weights are moved as little as rounding moves them, where such runs fail alone, and where they draw what cannot be
+    held. Raises what a pack of them raises.
+    """
+    for precision in (FP64(), FP32()):
+        try:
+            members = _members(run, replace(run.recipe, precision=precision, split=None))
+            begun = [copy.deepcopy(member.state()) for member in members]
+            alone, missed = _alone(members, begun)
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            continue
+        if missed:
+            return None
+        near, before = NEAR[precision.dtype()], [_found(member) for member in members]
+        packed = _packed(members)
+        if next(_apart(before, alone, packed, near), None) is None:
+            return None
+        moved, _ = _alone(members, begun, by=MOVED[precision.dtype()])
+        return next(_apart(before, alone, packed, near, moved), None)
+    return None
+
+
+def _members(run: Run, recipe: Recipe) -> list[Run]:
+    """The runs before their first steps."""
+    splits = _few(prepare(run.splits, recipe, run.device), run.plan.batch_size)
+    return [
+        Run.start(run.task, _own(recipe, number), splits=own, device=run.device) for number, own in enumerate(splits)
+    ]
+
+
+def _own(recipe: Recipe, number: int) -> Recipe:
+    """What the member of this number is trained by."""
+    seeds, optimizer = recipe.seeds, recipe.optimizer
+    if is_dataclass(optimizer):
+        optimizer = replace(optimizer, lr=optimizer.lr * (1 - 0.1 * number))
+    seeds = replace(seeds, init=seeds.init + number, order=seeds.order + number)
+    return replace(recipe, seed=seeds, optimizer=optimizer)
+
+
+def _few(splits: Splits[Any], batch: int) -> list[Splits[Any]]:
+    """Each member's sets: of the training set a full batch and what is left over of it at its end, other samples for each where there
+    are enough; of the other sets the first samples.
+    """
+    train = cast("Tensors", splits.train)
+    samples = len(train[-1])
+    count = min(samples, batch + (samples % batch or batch))
+
+    def first(tensors: Tensors) -> Tensors:
+        return tuple(tensor[:LOOKED_AT] for tensor in tensors)
+
+    val, test = first(splits.val), first(splits.test)
+    more = {name: first(tensors) for name, tensors in splits.more.items()}
+    begins = [min(number * count, samples - count) for number in range(MEMBERS)]
+    return [
+        Splits(train=tuple(tensor[begin : begin + count] for tensor in train), val=val, test=test, more=more)
+        for begin in begins
+    ]
+
+
+def _alone(
+    members: Sequence[Run], begun: Sequence[Mapping[str, Any]], *, by: float = 0.0
+) -> tuple[list[Found], bool]:
+    """What runs as these had ``begun`` come to one by one, their weights moved ``by`` a share, and whether they draw what cannot be
+    held.
+    """
+    found, constant = [], Constant()
+    for member, state in zip(members, begun, strict=True):
+        run = Run.start(member.task, member.recipe, splits=member.splits, device=member.device)
+        run.load(copy.deepcopy(state))
+        with torch.no_grad():
+            for parameter in run.parameters if by else ():
+                parameter.mul_(1 + by * torch.linspace(-1, 1, parameter.numel()).to(parameter).view(parameter.shape))
+        with constant:
+            for epoch in epochs(run):
+                if epoch.epoch == EPOCHS:
+                    break
+        found.append(_found(run))
+    return found, bool(constant.missed)
+
+
+def _packed(members: Sequence[Run]) -> list[Found]:
+    """What the runs come to at once."""
+    first = members[0]
+    program = Program(first.module, common(first.loss), first.recipe.precision, first.device)
+    with Constant():
+        pack = Pack(members, program, Meter(first.device))
+        for _ in range(min(EPOCHS, first.recipe.epochs)):
+            pack.epoch()
+    return [_found(member) for member in members]
+
+
+def _found(run: Run) -> Found:
+    """Where a run is: what it was measured at, then its tensors."""
+    rows = {
+        f"{name} of epoch {row['epoch']}": torch.tensor(float(value))
+        for row in run.history
+        for name, value in row.items()
+        if "/" in name and not name.startswith("system/")
+    }
+    modules = {"": run.module, "the average's ": run.average.module if run.average is not None else None}
+    tensors = {
+        f"{whose}{name}": tensor
+        for whose, module in modules.items()
+        if module is not None
+        for name, tensor in (*module.named_parameters(), *module.named_buffers())
+    }
+    return {name: value.detach().to(torch.float64, copy=True) for name, value in {**rows, **tensors}.items()}
+
+
+def _apart(
+    begun: Sequence[Found],
+    alone: Sequence[Found],
+    packed: Sequence[Found],
+    near: float,
+    moved: Sequence[Found] | None = None,
+) -> Iterator[str]:
+    """What differs by more than it may; numbers that are not finite alone are not compared."""
+    for member, wanted in enumerate(alone):
+        for name, value in wanted.items():
+            other = packed[member].get(name)
+            if other is None or other.shape != value.shape:
+                yield name
+                continue
+            if not bool(value.isfinite().all()):
+                continue
+            change = (value - begun[member][name]).norm() if name in begun[member] else value.norm() * near
+            allowed = near * change + 1e-9 * near * value.norm() + 1e-14
+            if moved is not None:
+                allowed = allowed + TIMES * (moved[member][name] - value).norm()
+            if not bool((other - value).norm() <= allowed):
+                yield name
