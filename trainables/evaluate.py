@@ -33,7 +33,7 @@ def evaluate(
 
     Sums run on the device in double precision and come over in one copy; each of several workers takes its part of the set. The
     module's training mode is put back. Batches of tensors on the device are slices of them (see ``data.Held`` for sources), copied
-    for a module that may write into them. They follow one another: on a CPU each takes all threads; to a GPU they are handed
+    for those that may write into them. They follow one another: on a CPU each takes all threads; to a GPU they are handed
     without waiting for a result, so that the next is queued while one is computed.
     """
     import torch
@@ -54,6 +54,7 @@ def evaluate(
         for *inputs, target in looked_at(samples, size, world, device, precision.dtype()):
             if not len(target):
                 continue  # a set smaller than the number of workers: the mean over nothing is not a number
+            target = target.clone()  # losses and metrics may write into it, and the next pass is over the same set
             with precision.autocast(device):
                 output = outputs(*inputs)
                 values = [total(metric(output, target), len(target)) for metric in averaged.values()]

@@ -38,8 +38,6 @@ def unfit_run(run: Run) -> Iterator[str]:
     if (both := next(_overlapping(run.module), None)) is not None:
         yield f"model: {both[0]} and {both[1]} lie in the same memory, and each would have its own in a pack"
     for name, part in run.module.named_modules():
-        if isinstance(part, nn.Embedding) and part.padding_idx is not None:
-            yield f"model: {name or 'it'} has a padding_idx, which vmap keeps from training in the first member alone"
         if hooked(part):
             yield f"model: {name or 'it'} has a hook, which is called with one run at a time"
         if isinstance(part, torch.jit.ScriptModule):

@@ -13,14 +13,14 @@ U = 0.618034
 """What is drawn between 0 and 1; a chance comes about where it is above 1 - U, so that a layer drops out at a rate above U."""
 
 
-class Constant(TorchDispatchMode):
+class Constant(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within, torch's global generators give the same number at each call, however many members ask for it at once.
 
     What is drawn by a generator of one's own stays what it is. ``missed`` names operations that draw and cannot be held so.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.missed: set[str] = set()
 
     def __torch_dispatch__(
@@ -40,7 +40,9 @@ class Constant(TorchDispatchMode):
         held = DRAWS.get(func.overloadpacket.__name__)
         if held is not None:
             held(drawn, given)
-        elif given.get("dropout_p", given.get("dropout", 1.0)):  # the kernels of attention and recurrent layers draw nothing at 0
+        elif given.get(
+            "dropout_p", given.get("dropout", 1.0)
+        ):  # the kernels of attention and recurrent layers draw nothing at 0
             self.missed.add(str(func))
         return drawn
 

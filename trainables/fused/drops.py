@@ -40,12 +40,15 @@ def own_rate(part: nn.Module) -> bool:
 
 
 def vary(part: nn.Module, *, idle: bool = False) -> None:
-    """Let the layer read its rate from a buffer ``rate``, in place; one that is ``idle`` gives what it is given.
+    """Let the layer have its rate ``p`` as a buffer, in place; one that is ``idle`` gives what it is given.
 
-    So does torch's own at a rate of 0. To draw a mask that keeps everything would take as long as one that does not.
+    So does torch's own at a rate of 0. To draw a mask that keeps everything would take as long as one that does not. Code of one's
+    own that reads the rate has the member's own too, as a tensor, or fails where it cannot take one.
     """
-    if "rate" not in part._buffers:
-        part.register_buffer("rate", torch.tensor(cast("float", part.p)))
+    if "p" not in part._buffers:
+        rate = cast("float", part.p)
+        del part.p
+        part.register_buffer("p", torch.tensor(rate))
     part.forward = _kept if idle else partial(_dropped, part, KINDS[type(part)])
 
 
@@ -59,11 +62,11 @@ def _dropped(part: nn.Module, kind: Drop, x: Tensor) -> Tensor:
         return x
     if kind.channels and (x.ndim < 2 if kind.ndim is None else x.ndim != kind.ndim):
         raise ValueError(f"{type(part).__name__} of {x.ndim} dimensions")
-    rate = cast("Tensor", part.rate).to(x.dtype)
+    rate = cast("Tensor", part.p).to(x.dtype)
     shape = (*x.shape[:2], *[1] * (x.ndim - 2)) if kind.channels else x.shape
     # Single precision at least: bfloat16 would round the rate to one in 256.
     drawn = torch.rand(shape, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
-    kept = drawn >= cast("Tensor", part.rate)
+    kept = drawn >= cast("Tensor", part.p)
     if kind.alpha:
         scale = ((ALPHA**2 * rate + 1) * (1 - rate)).rsqrt()
         return x * (kept * scale) + (kept.to(x.dtype) - 1 + rate) * (ALPHA * scale)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from trainables.fused.drops import own_rate, vary
 from trainables.fused.recurrent import plain, write_out
@@ -98,6 +99,8 @@ def _forward(part: nn.Module, *, linear: bool) -> Callable[[Tensor], Tensor] | N
     """How a layer computes for all members, where that is not how it does anyhow."""
     if type(part) is Attention:
         return partial(_attended, part)
+    if type(part) is nn.Embedding and part.padding_idx is not None:
+        return partial(_looked_up, part)
     return partial(_linear, part) if linear and type(part) is nn.Linear else None
 
 
@@ -112,6 +115,25 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         x, weight, bias = x.to(dtype), weight.to(dtype), bias if bias is None else bias.to(dtype)
     out: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return out
+
+
+class Padding(TorchFunctionMode):
+    """Within, an embedding with a ``padding_idx`` is an error: vmap keeps that row from training in the first member alone."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """The function, unless it is such. Raises ValueError."""
+        given = dict(zip(("input", "weight", "padding_idx"), args, strict=False)) | dict(kwargs or {})
+        if func in (functional.embedding, functional.embedding_bag) and given.get("padding_idx") is not None:
+            raise ValueError(f"{func.__name__} with a padding_idx keeps that row from training in one member alone")
+        return func(*args, **(kwargs or {}))
+
+
+def _looked_up(part: nn.Embedding, x: Tensor) -> Tensor:
+    """An embedding of which one row learns nothing, written out."""
+    out = functional.embedding(x, part.weight, None, part.max_norm, part.norm_type, part.scale_grad_by_freq)
+    return torch.where(x.eq(part.padding_idx or 0).unsqueeze(-1), out.detach(), out)
 
 
 def _attended(part: Attention, x: Tensor) -> Tensor:

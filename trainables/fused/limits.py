@@ -69,7 +69,8 @@ def _each(rows: Rows, clips: Sequence[Clip]) -> Limit:
         norms = []
         for member, own in enumerate(clips):
             rows.point(member, gradient)
-            norms.append(own(rows.in_order(member)))
+            norms.append(torch.as_tensor(own(rows.in_order(member)), dtype=torch.float64, device=gradient.device))
+            rows.take(member, gradient)
         return torch.stack(norms)
 
     return clip

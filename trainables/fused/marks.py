@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import random
+import sys
 import weakref
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any
 
 import torch
@@ -105,7 +115,9 @@ class _Reader:
             return f"generator {_digest(value.get_state())}"
         if isinstance(value, Mapping):
             return f"{{{', '.join(f'{self.text(key)}: {self.text(item)}' for key, item in value.items())}}}"
-        if isinstance(value, tuple | list):
+        if isinstance(value, slice):
+            return f"slice {self.text([value.start, value.stop, value.step])}"
+        if isinstance(value, tuple | list | range | deque):
             return f"{type(value).__name__}({', '.join(map(self.text, value))})"
         if isinstance(value, set | frozenset):
             return f"{{{', '.join(sorted(map(self.text, value)))}}}"
@@ -132,18 +144,18 @@ class _Reader:
         return f"{value.__module__}.{value.__qualname__} {_code(value.__code__)} {inside}"
 
     def _kind(self, kind: type) -> str:
-        """A class by its name; one that was made in a function also by what its methods close over."""
+        """A class by its name; one that a function made, which is not found under it, also by all that it holds."""
         name = f"{kind.__module__}.{kind.__qualname__}"
-        if "<locals>" not in name or id(kind) in self.known:
+        if id(kind) in self.known or _under(kind) is kind:
             return name
         self.known[id(kind)] = name
         self.kept.append(kind)
         inside = {
-            key: value
+            key: _function_of(value)
             for key, value in vars(kind).items()
             if not key.startswith("__") or isinstance(value, FunctionType)
         }
-        return f"{name} {self.text(inside)}"
+        return f"{name} {self.text([*kind.__bases__, inside])}"
 
     def _object(self, value: Any) -> str:
         """Any other object: its class and all it holds, an array's values; else its identity."""
@@ -156,6 +168,23 @@ class _Reader:
             with suppress(TypeError):
                 return f"{type(value).__name__} {self.text(torch.as_tensor(value))}"
         return f"{type(value).__qualname__} at {id(value)}"
+
+
+def _function_of(value: object) -> object:
+    """What a class holds, a method of any kind by its functions; a descriptor of the interpreter's own is none."""
+    if isinstance(value, staticmethod | classmethod):
+        return value.__func__
+    if isinstance(value, property):
+        return [value.fget, value.fset, value.fdel]
+    return None if isinstance(value, GetSetDescriptorType | MemberDescriptorType) else value
+
+
+def _under(kind: type) -> object:
+    """What is found under a class's name."""
+    found: object = sys.modules.get(kind.__module__)
+    for name in kind.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found
 
 
 def _tensor_kind(tensor: Tensor | None) -> str:

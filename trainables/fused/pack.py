@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trainables.averages.ema import Exponential
+from trainables.describe import join
 from trainables.fit import Epoch, arithmetic
 from trainables.fused.averaging import RowAverage
 from trainables.fused.built import differences
@@ -19,7 +20,7 @@ from trainables.fused.feed import Feed
 from trainables.fused.limits import limit_of
 from trainables.fused.passes import Passes
 from trainables.fused.rows import Rows
-from trainables.fused.rules import rule_of
+from trainables.fused.rules import OneByOne, rule_of
 from trainables.fused.schedules import Schedules
 from trainables.fused.shares import shared
 from trainables.fused.varied import common, settings
@@ -103,7 +104,7 @@ class Pack:
         idle = set()
         for name in self._program.dropping:
             rates = [run.module.get_submodule(name).p for run in self.runs]
-            self._rates[f"{name}.rate"] = torch.tensor(rates, dtype=torch.float64, device=self._rows.flat.device)
+            self._rates[join(name, "p")] = torch.tensor(rates, dtype=torch.float64, device=self._rows.flat.device)
             if not any(rates):
                 idle.add(name)
         return idle
@@ -121,7 +122,7 @@ class Pack:
         members, rows, first = len(self), self._rows, self.runs[0]
         losses, norms = (torch.zeros(members, dtype=torch.float64, device=rows.flat.device) for _ in range(2))
         weights: Tensor | float = 0.0
-        schedule = Schedules(self.runs)
+        schedule = Schedules(self.runs, anew=isinstance(self._rule, OneByOne))
         held, steps, samples = {**rows.held, **self._rates}, 0, 0
         for batch in self._feed.batches(self.runs, first.plan.batch_size):
             counted, scale = self._counted(batch[-1])
@@ -170,6 +171,7 @@ class Pack:
             if run.recipe.noise is not None:
                 self._rows.point(member, gradient)
                 run.recipe.noise(run.parameters, run.step, run.seeds.order)
+                self._rows.take(member, gradient)
                 run.optimizer.zero_grad()
 
     def _validated(self) -> list[dict[str, float]]:

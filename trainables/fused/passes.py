@@ -93,7 +93,7 @@ class Passes:
         sums = torch.zeros(len(rows), 2 + len(metrics), dtype=torch.float64, device=run.device)
         for batch in split(samples if shared else tuple(t.transpose(0, 1) for t in samples), run.evaluation_batch):
             inputs = batch if shared else tuple(tensor.transpose(0, 1) for tensor in batch)
-            if not self._program.reads_only:
+            if kind is None or not self._program.reads_only:
                 inputs = tuple(tensor.clone() for tensor in inputs)
             sums += self._program.outputs(rows, inputs, held=held, own=own, shared=shared, then=then, kind=kind)
         number, ending = count(run.splits.named()[name]), "_raw" if raw else ""

@@ -89,6 +89,26 @@ class Rows:
         for parameter, slot in self.parameters(member):
             parameter.grad = self.part(gradient, member, slot)
 
+    def take(self, member: int, gradient: Tensor) -> None:
+        """Have in [K, P] what a member's parameters have as their gradients, where other tensors were put there.
+
+        Raises ValueError where there is none any more: alone that parameter would not be touched, and a pack's step is of all.
+        """
+        for parameter, slot in self.parameters(member):
+            part = self.part(gradient, member, slot)
+            if parameter.grad is None:
+                raise ValueError(f"the gradient of {slot.name} was taken away, and a pack's step is of all parameters")
+            if parameter.grad.data_ptr() != part.data_ptr():
+                part.copy_(parameter.grad)
+
+    def settle(self, member: int) -> None:
+        """Have a member's parameters in its row again, where other tensors were put there."""
+        for parameter, slot in self.parameters(member):
+            part = self.part(self.flat, member, slot)
+            if parameter.data_ptr() != part.data_ptr():
+                part.copy_(parameter.detach())
+                parameter.data = part
+
     def shaped(self) -> dict[str, Tensor]:
         """All members' parameters by name, [K, ...] each."""
         return shaped(self.flat, self.slots)

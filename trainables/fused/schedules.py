@@ -12,10 +12,12 @@ if TYPE_CHECKING:
 class Schedules:
     """Sets the learning rate of each run's next step, as ``Run.schedule`` does, asking each curve once for all that are alike.
 
-    It is for one epoch, in which the runs' curves stay the same and they take their steps together.
+    It is for one epoch, in which the runs' curves stay the same and they take their steps together. Rates that stay what they are
+    are written ``anew`` for optimizers that may write them too.
     """
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    def __init__(self, runs: Sequence[Run], *, anew: bool = False) -> None:
+        self._anew = anew
         found: dict[Hashable, list[tuple[Run, float, list[dict[str, Any]]]]] = {}
         for run in runs:
             scaling = run.recipe.scaling
@@ -30,7 +32,7 @@ class Schedules:
         for number, members in enumerate(self._alike):
             first = members[0][0]
             factor = first.curve(first.plan.progress(first.step))
-            if factor == self._factors[number]:
+            if factor == self._factors[number] and not self._anew:
                 continue
             self._factors[number] = factor
             for run, peak, groups in members:

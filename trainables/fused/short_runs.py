@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import is_dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
 from trainables.fit import epochs
+from trainables.fused.built import differences
 from trainables.fused.constant import Constant
 from trainables.fused.pack import Pack
 from trainables.fused.program import Program
@@ -32,8 +33,8 @@ LOOKED_AT = 64
 """Samples of a validation or test set at most."""
 
 MOVED = {torch.float64: 1e-7, torch.float32: 1e-5}
-"""The share of itself by which every weight is moved to see what rounding may come to: by more than rounding does, since modules that
-compute in double precision may have a part in single precision.
+"""The share of itself by which each weight is moved to see what rounding may come to: more than rounding moves it, since a module in
+double precision may have a part in single precision.
 """
 
 NEAR = {torch.float64: 1e-4, torch.float32: 1e-2}
@@ -46,12 +47,13 @@ Found = Mapping[str, Tensor]
 
 
 def otherwise(run: Run) -> str | None:
-    """What two runs like this one, with seeds, a learning rate and data of their own, have otherwise in a pack than alone.
+    """What two runs like this one, with seeds, a learning rate and data of their own, have otherwise in a pack than alone, as a
+    sentence.
 
     They go on for two epochs, each of a full batch and what is left over, in double precision, or in single precision where the
-    module does not take that; what they draw from torch's global generators is held constant. None where all differs by no more than
-    it does when weights are moved as little as rounding moves them, where such runs fail alone, and where they draw what cannot be
-    held. Raises what a pack of them raises.
+    module does not take that; what they draw from torch's global generators is held constant. None where nothing differs by more
+    than weights moved about as little as rounding moves them make of it, where such runs fail alone, and where they draw what
+    cannot be held. Raises what a pack of them raises.
     """
     for precision in (FP64(), FP32()):
         try:
@@ -64,12 +66,15 @@ def otherwise(run: Run) -> str | None:
             continue
         if missed:
             return None
+        if (built := next(differences(members), None)) is not None:
+            return f"no two of its kind can be packed: {built}"
         near, before = NEAR[precision.dtype()], [_found(member) for member in members]
         packed = _packed(members)
         if next(_apart(before, alone, packed, near), None) is None:
             return None
         moved, _ = _alone(members, begun, by=MOVED[precision.dtype()])
-        return next(_apart(before, alone, packed, near, moved), None)
+        found = next(_apart(before, alone, packed, near, moved), None)
+        return found and f"in a pack {found} is not what it is alone"
     return None
 
 
@@ -91,8 +96,8 @@ def _own(recipe: Recipe, number: int) -> Recipe:
 
 
 def _few(splits: Splits[Any], batch: int) -> list[Splits[Any]]:
-    """Each member's sets: of the training set a full batch and what is left over of it at its end, other samples for each where there
-    are enough; of the other sets the first samples.
+    """Each member's sets: of the training set a full batch and what is left over after all of them, other samples for each where
+    there are enough; of the other sets the first samples.
     """
     train = cast("Tensors", splits.train)
     samples = len(train[-1])
@@ -110,9 +115,7 @@ def _few(splits: Splits[Any], batch: int) -> list[Splits[Any]]:
     ]
 
 
-def _alone(
-    members: Sequence[Run], begun: Sequence[Mapping[str, Any]], *, by: float = 0.0
-) -> tuple[list[Found], bool]:
+def _alone(members: Sequence[Run], begun: Sequence[Mapping[str, Any]], *, by: float = 0.0) -> tuple[list[Found], bool]:
     """What runs as these had ``begun`` come to one by one, their weights moved ``by`` a share, and whether they draw what cannot be
     held.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from trainables.averages import SWA
@@ -56,7 +56,7 @@ def structure(task: Task, recipe: Recipe) -> str:
     optimizer = recipe.optimizer
     kept = {
         "task": task.name,
-        "model": _without_rates(recipe.model),
+        "model": _without_rate(recipe.model),
         "batch": recipe.batch_size,
         "optimizer": [type(optimizer).__qualname__, _switches(optimizer)],
         "loss": common(recipe.loss or task.loss),
@@ -69,12 +69,12 @@ def structure(task: Task, recipe: Recipe) -> str:
     return json.dumps({name: plain(value) for name, value in kept.items()}, sort_keys=True)
 
 
-def _without_rates(model: Any) -> Any:
+def _without_rate(model: Any) -> Any:
     """A model whose dropout is some number, whichever; whether it is more than the rate of layers tell the modules."""
-    if is_dataclass(model) and not isinstance(model, type):
-        rates = {f.name: 0.0 for f in fields(model) if f.name == "dropout" and f.init and _number(model.dropout)}  # type: ignore[attr-defined]
-        return replace(model, **rates)
-    return model
+    found = plain(model)
+    if is_dataclass(model) and isinstance(found, dict) and _number(found.get("dropout")):
+        return {**found, "dropout": 0.0}
+    return found
 
 
 def _number(value: object) -> bool:

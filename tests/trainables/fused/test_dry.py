@@ -381,17 +381,12 @@ def tied_by_data() -> nn.Module:
     return module
 
 
-def padded() -> nn.Module:
-    return nn.Sequential(nn.Linear(2, 3), nn.Embedding(3, 2, padding_idx=0))
-
-
 @pytest.mark.parametrize(
     ("make", "said"),
     [
         (hooked_weight, "the parameter weight has a hook"),
         (hooked_after, "the parameter weight has a hook"),
         (tied_by_data, "0.weight and 1.weight lie in the same memory"),
-        (padded, "1 has a padding_idx"),
     ],
 )
 def test_what_a_pack_would_leave_out_in_silence_is_refused_as_it_is_built(

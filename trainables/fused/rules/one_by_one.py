@@ -24,6 +24,7 @@ class OneByOne:
         for member, optimizer in enumerate(self._optimizers):
             self._rows.point(member, gradient)
             optimizer.step()
+            self._rows.settle(member)
             optimizer.zero_grad()
 
     def settle(self) -> None:
