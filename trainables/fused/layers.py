@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from trainables.fused.drops import own_rate, vary
 from trainables.fused.recurrent import plain, write_out
+from trainables.losses.loss import wide
 from trainables.models.attention import Attention
 
 
@@ -97,8 +98,12 @@ def dropping(base: nn.Module) -> list[str]:
 
 def _forward(part: nn.Module, *, linear: bool) -> Callable[[Tensor], Tensor] | None:
     """How a layer computes for all members, where that is not how it does anyhow."""
+    if "forward" in vars(part):
+        return None
     if type(part) is Attention:
         return partial(_attended, part)
+    if type(part) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
+        return partial(_normed, type(part), part)
     if type(part) is nn.Embedding and part.padding_idx is not None:
         return partial(_looked_up, part)
     return partial(_linear, part) if linear and type(part) is nn.Linear else None
@@ -128,6 +133,11 @@ class Padding(TorchFunctionMode):
         if func in (functional.embedding, functional.embedding_bag) and given.get("padding_idx") is not None:
             raise ValueError(f"{func.__name__} with a padding_idx keeps that row from training in one member alone")
         return func(*args, **(kwargs or {}))
+
+
+def _normed(kind: type[nn.Module], part: nn.Module, x: Tensor) -> Tensor:
+    """A batch norm, in the type of its statistics: left to itself vmap takes no input of another, which autocast gives it."""
+    return cast("Tensor", kind.forward(part, wide(x))).to(x.dtype)
 
 
 def _looked_up(part: nn.Embedding, x: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from trainables.fused.rows import Rows, shaped
 from trainables.fused.steady import parts, steady
 from trainables.fused.varied import with_own
 from trainables.losses import summed
+from trainables.losses.loss import wide
 from trainables.modules import own, reads_only
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Program:
         ) -> Tensor:
             *given, target = batch
             with self._precision.autocast(self._device):
-                output = self._output({**parameters, **kept}, given)
+                output = _judged(self._output({**parameters, **kept}, given))
                 return then(with_own(self._loss, settings), output, target)
 
         self._mode(training=False)
@@ -188,7 +189,7 @@ class Program:
         ) -> Tensor:
             *inputs, target = batch
             with self._precision.autocast(self._device):
-                output = self._output({**parameters, **kept}, inputs)
+                output = _judged(self._output({**parameters, **kept}, inputs))
                 return summed(with_own(self._loss, settings), output, target)
 
         return one
@@ -259,6 +260,12 @@ class Program:
             logging.getLogger(__name__).debug("a step is not recorded", exc_info=True)
             held[key] = None
             return None
+
+
+def _judged(output: Any) -> Any:
+    """A module's output for losses and metrics: what they are made of, autocast takes in single precision, but not under vmap."""
+    autocast = isinstance(output, Tensor) and torch.is_autocast_enabled(output.device.type)
+    return wide(output) if autocast else output
 
 
 def places(module: nn.Module) -> dict[str, str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import is_dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from trainables.fit import epochs
 from trainables.fused.built import differences
-from trainables.fused.constant import Constant
+from trainables.fused.even_draws import EvenDraws
 from trainables.fused.pack import Pack
 from trainables.fused.program import Program
 from trainables.fused.varied import common
@@ -33,7 +35,7 @@ LOOKED_AT = 64
 """Samples of a validation or test set at most."""
 
 MOVED = {torch.float64: 1e-7, torch.float32: 1e-5}
-"""The share of itself by which each weight is moved to see what rounding may come to: more than rounding moves it, since a module in
+"""The share of itself by which each weight is moved to see what rounding may come to: more than rounding moves it, as a module in
 double precision may have a part in single precision.
 """
 
@@ -51,7 +53,7 @@ def otherwise(run: Run) -> str | None:
     sentence.
 
     They go on for two epochs, each of a full batch and what is left over, in double precision, or in single precision where the
-    module does not take that; what they draw from torch's global generators is held constant. None where nothing differs by more
+    module does not take that; what they draw from torch's global generators is held. None where nothing differs by more
     than weights moved about as little as rounding moves them make of it, where such runs fail alone, and where they draw what
     cannot be held. Raises what a pack of them raises.
     """
@@ -59,20 +61,21 @@ def otherwise(run: Run) -> str | None:
         try:
             members = _members(run, replace(run.recipe, precision=precision, split=None))
             begun = [copy.deepcopy(member.state()) for member in members]
-            alone, missed = _alone(members, begun)
+            even = EvenDraws()
+            alone = _alone(members, begun, even)
         except Exception as error:
             if out_of_memory(error):
                 raise
             continue
-        if missed:
+        if even.missed:
             return None
         if (built := next(differences(members), None)) is not None:
             return f"no two of its kind can be packed: {built}"
         near, before = NEAR[precision.dtype()], [_found(member) for member in members]
-        packed = _packed(members)
+        packed = _packed(members, even if even.met else nullcontext())
         if next(_apart(before, alone, packed, near), None) is None:
             return None
-        moved, _ = _alone(members, begun, by=MOVED[precision.dtype()])
+        moved = _alone(members, begun, even, by=MOVED[precision.dtype()])
         found = next(_apart(before, alone, packed, near, moved), None)
         return found and f"in a pack {found} is not what it is alone"
     return None
@@ -115,30 +118,30 @@ def _few(splits: Splits[Any], batch: int) -> list[Splits[Any]]:
     ]
 
 
-def _alone(members: Sequence[Run], begun: Sequence[Mapping[str, Any]], *, by: float = 0.0) -> tuple[list[Found], bool]:
-    """What runs as these had ``begun`` come to one by one, their weights moved ``by`` a share, and whether they draw what cannot be
-    held.
-    """
-    found, constant = [], Constant()
+def _alone(
+    members: Sequence[Run], begun: Sequence[Mapping[str, Any]], even: EvenDraws, *, by: float = 0.0
+) -> list[Found]:
+    """What runs as these had ``begun`` come to one by one, their weights moved ``by`` a share."""
+    found = []
     for member, state in zip(members, begun, strict=True):
         run = Run.start(member.task, member.recipe, splits=member.splits, device=member.device)
         run.load(copy.deepcopy(state))
         with torch.no_grad():
             for parameter in run.parameters if by else ():
                 parameter.mul_(1 + by * torch.linspace(-1, 1, parameter.numel()).to(parameter).view(parameter.shape))
-        with constant:
+        with even:
             for epoch in epochs(run):
                 if epoch.epoch == EPOCHS:
                     break
         found.append(_found(run))
-    return found, bool(constant.missed)
+    return found
 
 
-def _packed(members: Sequence[Run]) -> list[Found]:
-    """What the runs come to at once."""
+def _packed(members: Sequence[Run], drawing: AbstractContextManager[object]) -> list[Found]:
+    """What the runs come to at once, ``drawing`` as they did alone."""
     first = members[0]
     program = Program(first.module, common(first.loss), first.recipe.precision, first.device)
-    with Constant():
+    with drawing:
         pack = Pack(members, program, Meter(first.device))
         for _ in range(min(EPOCHS, first.recipe.epochs)):
             pack.epoch()
@@ -170,18 +173,26 @@ def _apart(
     near: float,
     moved: Sequence[Found] | None = None,
 ) -> Iterator[str]:
-    """What differs by more than it may; numbers that are not finite alone are not compared."""
+    """What differs by more than it may. What is not finite alone is not compared, nor are metrics, and a test set that is looked at
+    by them, where rounding comes to anything: they may go by whether one number is above another.
+    """
     for member, wanted in enumerate(alone):
-        for name, value in wanted.items():
-            other = packed[member].get(name)
-            if other is None or other.shape != value.shape:
-                yield name
+        rough = moved is not None and any(_off(begun[member], wanted, moved[member], name, near) > 0 for name in wanted)
+        for name in wanted:
+            if rough and "/" in name and not name.startswith(("train/loss ", "val/loss ")):
                 continue
-            if not bool(value.isfinite().all()):
-                continue
-            change = (value - begun[member][name]).norm() if name in begun[member] else value.norm() * near
-            allowed = near * change + 1e-9 * near * value.norm() + 1e-14
-            if moved is not None:
-                allowed = allowed + TIMES * (moved[member][name] - value).norm()
-            if not bool((other - value).norm() <= allowed):
+            more = TIMES * (moved[member][name] - wanted[name]).norm() if moved is not None else 0.0
+            if not _off(begun[member], wanted, packed[member], name, near) <= more:
                 yield name
+
+
+def _off(begun: Found, wanted: Found, found: Found, name: str, near: float) -> Tensor | float:
+    """By how much a tensor is farther off than it may be; not at all where it is not finite alone."""
+    value, other = wanted[name], found.get(name)
+    if other is None or other.shape != value.shape:
+        return math.inf
+    if not bool(value.isfinite().all()):
+        return -math.inf
+    change = (value - begun[name]).norm() if name in begun else value.norm()
+    over: Tensor = (other - value).norm() - near * (change + 1e-9 * value.norm()) - 1e-14
+    return over

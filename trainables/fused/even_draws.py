@@ -13,15 +13,16 @@ U = 0.618034
 """What is drawn between 0 and 1; a chance comes about where it is above 1 - U, so that a layer drops out at a rate above U."""
 
 
-class Constant(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class EvenDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within, torch's global generators give the same number at each call, however many members ask for it at once.
 
-    What is drawn by a generator of one's own stays what it is. ``missed`` names operations that draw and cannot be held so.
+    What is drawn by a generator of one's own stays what it is. ``met`` says whether anything was drawn, ``missed`` names operations
+    that draw and cannot be held so.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.missed: set[str] = set()
+        self.met, self.missed = False, set[str]()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -39,6 +40,7 @@ class Constant(TorchDispatchMode):  # type: ignore[no-untyped-call]
         drawn = func(*args, **kwargs)
         held = DRAWS.get(func.overloadpacket.__name__)
         if held is not None:
+            self.met = True
             held(drawn, given)
         elif given.get(
             "dropout_p", given.get("dropout", 1.0)
