@@ -18,7 +18,7 @@ PACKS = [
     f"tests/trainables/fused/test_{name}.py"
     for name in (
         *("architectures", "data", "drops", "dry", "general", "members", "modules", "recorded", "rules", "settings"),
-        "train",
+        *("short_runs", "train"),
     )
 ]
 """Packs beside the same runs alone."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from trainables.run import Run
 
-FORMAT = 5
+FORMAT = 6
 """Counted up when what is measured, or how, changes: what was kept before is then measured again."""
 
 

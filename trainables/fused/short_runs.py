@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 MEMBERS, EPOCHS = 2, 2
 
-LOOKED_AT = 64
-"""Samples of a validation or test set at most."""
+BATCH = 16
+"""Samples of a batch, and of a validation or test set, at most: convolutions in double precision are slow."""
 
 MOVED = {torch.float64: 1e-7, torch.float32: 1e-5}
 """The share of itself by which each weight is moved to see what rounding may come to: more than rounding moves it, as a module in
@@ -52,14 +52,14 @@ def otherwise(run: Run) -> str | None:
     """What two runs like this one, with seeds, a learning rate and data of their own, have otherwise in a pack than alone, as a
     sentence.
 
-    They go on for two epochs, each of a full batch and what is left over, in double precision, or in single precision where the
+    They go on for two epochs, each of two small batches of different lengths, in double precision, or in single precision where the
     module does not take that; what they draw from torch's global generators is held. None where nothing differs by more
     than weights moved about as little as rounding moves them make of it, where such runs fail alone, and where they draw what
     cannot be held. Raises what a pack of them raises.
     """
     for precision in (FP64(), FP32()):
         try:
-            members = _members(run, replace(run.recipe, precision=precision, split=None))
+            members = _members(run, replace(run.recipe, precision=precision, split=None, batch_size=_batch(run)))
             begun = [copy.deepcopy(member.state()) for member in members]
             even = EvenDraws()
             alone = _alone(members, begun, even)
@@ -83,10 +83,14 @@ def otherwise(run: Run) -> str | None:
 
 def _members(run: Run, recipe: Recipe) -> list[Run]:
     """The runs before their first steps."""
-    splits = _few(prepare(run.splits, recipe, run.device), run.plan.batch_size)
+    splits = _few(prepare(run.splits, recipe, run.device), _batch(run))
     return [
         Run.start(run.task, _own(recipe, number), splits=own, device=run.device) for number, own in enumerate(splits)
     ]
+
+
+def _batch(run: Run) -> int:
+    return min(run.plan.batch_size, BATCH)
 
 
 def _own(recipe: Recipe, number: int) -> Recipe:
@@ -99,15 +103,15 @@ def _own(recipe: Recipe, number: int) -> Recipe:
 
 
 def _few(splits: Splits[Any], batch: int) -> list[Splits[Any]]:
-    """Each member's sets: of the training set a full batch and what is left over after all of them, other samples for each where
-    there are enough; of the other sets the first samples.
+    """Each member's sets: of the training set a batch and half of one, other samples for each where there are enough; of the other
+    sets the first samples.
     """
     train = cast("Tensors", splits.train)
     samples = len(train[-1])
-    count = min(samples, batch + (samples % batch or batch))
+    count = min(samples, batch + math.ceil(batch / 2))
 
     def first(tensors: Tensors) -> Tensors:
-        return tuple(tensor[:LOOKED_AT] for tensor in tensors)
+        return tuple(tensor[:BATCH] for tensor in tensors)
 
     val, test = first(splits.val), first(splits.test)
     more = {name: first(tensors) for name, tensors in splits.more.items()}

@@ -50,7 +50,7 @@ def dropped(layer: nn.Module, x: Tensor, *, training: bool = True) -> Tensor:
     assert dropping(base) == [""]
 
     def one(rate: Tensor, own: Tensor) -> Tensor:
-        out: Tensor = functional_call(base, {"rate": rate}, (own,))
+        out: Tensor = functional_call(base, {"p": rate}, (own,))
         return out
 
     return vmap(one, randomness="different")(RATES, x.expand(4, *x.shape).clone())
@@ -88,7 +88,7 @@ def test_rates_are_exact_in_half_precision() -> None:
     layer = nn.Dropout(0.5)
     x = torch.ones(1000, 1000, dtype=torch.bfloat16)
     base = base_of(layer, linear=False)
-    out = vmap(lambda rate: functional_call(base, {"rate": rate}, (x,)), randomness="different")(torch.tensor([0.0025]))
+    out = vmap(lambda rate: functional_call(base, {"p": rate}, (x,)), randomness="different")(torch.tensor([0.0025]))
     assert (out == 0).double().mean().item() == pytest.approx(0.0025, abs=0.0003)
 
 

@@ -122,7 +122,10 @@ class Long(Layered):
 def test_modules_that_would_not_be_in_a_pack_what_they_are_alone_are_refused(
     make: Callable[[], nn.Module], changes: dict[str, Any], said: str
 ) -> None:
-    assert said in str(why(model=built(make), **changes))
+    run = started(task, recipe(model=built(make), **changes))
+    if run.device.type != "cpu" and issubclass(make, Masked):  # type: ignore[arg-type]
+        said = "vmap cannot take it"  # what lies on the GPU is another tensor than what is held elsewhere
+    assert said in str(refused(run))
 
 
 class Rated(Layered):
@@ -371,7 +374,7 @@ class Single(Layered):
     """It takes single precision alone."""
 
     def middle(self, x: Tensor) -> Tensor:
-        return x @ torch.eye(6)
+        return x @ torch.eye(6, device=x.device)
 
 
 class Noisy(Layered):
