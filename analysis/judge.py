@@ -16,7 +16,7 @@ from analysis.heats import without_finals
 from analysis.ledger import Goal, Question
 from analysis.looks import CONFIDENCE, Occasion, declared_looks, occasion
 from analysis.power import MOST_SEEDS, equivalent_tests, seeds_needed
-from analysis.records import TrialRecord
+from analysis.records import Stage, TrialRecord
 from analysis.scaling import scaling
 from analysis.signflip import EXACT_UP_TO, FlipTest, compare, fewest_seeds, mean_interval, sign_patterns
 from analysis.sources import sources
@@ -75,7 +75,7 @@ def judge(question: Question, records: Sequence[TrialRecord], *, confidence: flo
         _result(level, group, question.goal, timed=timed, confidence=confidence)
         for level, group in zip([*contest.levels, *silent, *diverged], _groups(contest, silent, diverged), strict=True)
     ]
-    seeds = contest.seeds
+    seeds, varied = contest.seeds, _varied(question, records)
     verdict = Verdict(
         sweep=question.sweep,
         goal=question.goal,
@@ -85,8 +85,8 @@ def judge(question: Question, records: Sequence[TrialRecord], *, confidence: flo
         speed=compare_speed(contest.levels, question.goal, seeds, alpha=contest.occasion.alpha)
         if timed and spreads is None
         else [],
-        varied=tuple(question.varied),
-        fixed=(*(what for what in DRAWN if what not in question.varied), _point(question)),
+        varied=varied,
+        fixed=(*(what for what in DRAWN if what not in varied), _point(question)),
         method=_method(contest) if spreads is None else spread_answer.method(spreads),
         looks=contest.occasion.looks,
         smallest_detectable_gap=_smallest_gap(contest),
@@ -103,6 +103,14 @@ def judge(question: Question, records: Sequence[TrialRecord], *, confidence: flo
     )
     fewest, without = fewest_seeds(contest.occasion.alpha), without_finals(question, records)
     return replace(verdict, answer=sentence(verdict, seeds=len(seeds), fewest=fewest, without=without))
+
+
+def _varied(question: Question, records: Sequence[TrialRecord]) -> tuple[str, ...]:
+    """What the finals' seeds draw: not a split that all of them had, whatever was asked for, since the data ignores its seed."""
+    finals = [r for r in records if r.stage is Stage.FINAL and r.status.settled and not r.status.lost]
+    same = len({record.data for record in finals}) == 1 and None not in {record.data for record in finals}
+    several = len({record.seed for record in finals}) > 1
+    return tuple(what for what in question.varied if not (what == "split" and same and several))
 
 
 def _point(question: Question) -> str:

@@ -71,7 +71,8 @@ class TrialRecord:
 
     ``metrics`` are the values at the epoch chosen on validation (``best_epoch``), such as ``val/accuracy`` and
     ``test/accuracy``. ``history`` has one row an epoch; a metric that was not measured in an epoch is absent from its row.
-    ``node`` is the host name of the machine that ran it, of its first worker when there are several.
+    ``node`` is the host name of the machine that ran it, of its first worker when there are several. ``data`` tells what it was
+    trained and judged on: equal texts say the same data.
 
     Where settings change in mid-run, ``earlier`` are those before the point's, in their order. A segment of such a run ends at
     ``until`` and has a ``parent``, the record that it went on from: its history and cost are its own epochs alone.
@@ -95,6 +96,7 @@ class TrialRecord:
     cost: Cost = Cost()
     lane: str | None = None
     hardware: str | None = None
+    data: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     source: str | None = None
     error: str | None = None

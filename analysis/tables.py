@@ -36,6 +36,7 @@ _TRIAL = {
     "cost.peak_bytes": "Int64",
     "lane": "str",
     "hardware": "str",
+    "data": "str",
     "source": "str",
     "started": _WHEN,
     "ended": _WHEN,

@@ -64,6 +64,7 @@ def render(question: Question, records: Sequence[TrialRecord], verdict: Verdict,
             answer=_clauses(verdict.answer),
             needs=_needs(verdict),
             varied=_listed([units.DRAWN.get(name, name) for name in verdict.varied]),
+            one_split="split" in question.varied and "split" not in verdict.varied,
             conditional=_listed(
                 [f"this {units.DRAWN[name]}" if name in units.DRAWN else name for name in verdict.fixed]
             ),

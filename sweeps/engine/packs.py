@@ -180,11 +180,12 @@ class PackRunner:
             return tell(said).stop
 
         def ended(name: str, trained: Trained) -> None:
-            del pack.members[name]  # which holds its data
+            job, splits = pack.jobs.pop(name), pack.members.pop(name).splits
             waiting[name] = {
-                "rows": own_rows(pack.jobs.pop(name), trained.history, sent[name]),
+                "rows": own_rows(job, trained.history, sent[name]),
                 "node": platform.node(),
                 "hardware": hardware(self.runner.device()),
+                "data": self.runner.digest(job, splits),
                 "status": Status(trained.ending.value).value,
                 "reason": trained.reason,
                 "error": None,

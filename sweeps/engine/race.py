@@ -52,6 +52,7 @@ class _Entry:
     deaths: int = 0
     node: str | None = None
     hardware: str | None = None
+    data: str | None = None
     lane: str | None = None
 
 
@@ -138,6 +139,7 @@ class Race:
             return True
         entry.node = message.get("node", entry.node)
         entry.hardware = message.get("hardware", entry.hardware)
+        entry.data = message.get("data", entry.data)
         entry.lane = message.get("lane", entry.lane)
         for row in message["rows"]:
             self._take(entry, row)
@@ -245,6 +247,7 @@ class Race:
             ),
             lane=(entry.lane if entry is not None else None) or self.lane,
             hardware=(entry.hardware if entry is not None else None) or self._machine.hardware,
+            data=entry.data if entry is not None else None,
             versions=self._machine.versions,
             source=self._machine.source,
             error=error,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Message = Mapping[str, Any]
 """What a trial tells the driver: ``rows`` not told before, and its ``node``; at its end also ``status``, ``reason``, ``error``, its
-``hardware``, and whether it is ``hopeless`` to try once more."""
+``hardware`` and the digest of its ``data``, and whether it is ``hopeless`` to try once more."""
 
 Tell = Callable[[Message], bool]
 """Hands a message to the driver; True asks the trial to stop."""
@@ -74,7 +74,7 @@ class Runner:
         from trainables.slate import clean
         from trainables.train import train
 
-        sent, node, hopeless = job.begins, platform.node(), False
+        sent, node, hopeless, data = job.begins, platform.node(), False, None
         history: Sequence[Mapping[str, Any]] = ()
         place = self.folder.parent / ARTIFACTS / job.id
 
@@ -87,6 +87,7 @@ class Runner:
 
         try:
             splits = self.data(job.seeds.split)
+            data = self.digest(job, splits)
             clean(self.threads, "trial", job.id)
             with Pulse(self.folder / job.id) as pulse:
                 trained = train(
@@ -118,6 +119,7 @@ class Runner:
             "rows": own_rows(job, history, sent, shared=self._shared),
             "node": node,
             "hardware": hardware(device or self.device()),
+            "data": data,
             "status": status.value,
             "reason": reason,
             "error": error,
@@ -150,6 +152,12 @@ class Runner:
             clean(self.threads, "data", seed)
             self.splits[seed] = self.sweep.task.load(seed)
         return self.splits[seed]
+
+    def digest(self, job: Job, splits: Splits) -> str | None:
+        """What tells a job's data from others'; where the recipe divides it anew, its seed does so too."""
+        drawn = splits.digest()
+        divided = self.sweep.resolved(job.point, job.seeds).split is not None
+        return f"{drawn}, split {job.seeds.split}" if drawn is not None and divided else drawn
 
     def device(self) -> torch.device:
         """Where trials of one worker are trained."""

@@ -341,3 +341,14 @@ def test_every_ledger_has_a_verdict(
         assert all(level.rank_group > other.rank_group for other in clean)
         assert level.label not in {name for pair in verdict.comparisons for name in (pair.a, pair.b)}
     json.dumps(verdict.to_json(), allow_nan=False)
+
+
+def test_a_split_that_all_finals_had_is_not_varied() -> None:
+    records = [replace(record, data="a") for record in planted_records(scores_of({16: 0.9, 32: 0.95}, n=6))]
+    question = asked([16, 32], seeds=6)
+    same = judge(question, records)
+    assert same.varied == ("init", "order")
+    assert same.fixed == ("split", "the tuned point")
+    last = next(record for record in records if record.stage is Stage.FINAL)
+    others, unknown = ([*records, replace(last, id="f", data=data)] for data in ("b", None))
+    assert judge(question, others).varied == judge(question, unknown).varied == ("init", "order", "split")

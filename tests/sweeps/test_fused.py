@@ -115,6 +115,8 @@ def test_a_pack_gives_what_every_trial_gives_alone(tmp_path: Path) -> None:
         assert tested == ({"test/loss", "test/accuracy"} if record.stage is Stage.FINAL else set())
     finals = [record for record in packed.values() if record.stage is Stage.FINAL]
     assert all((tmp_path / "b" / "checkpoints" / record.id / "best.safetensors").exists() for record in finals)
+    assert {name: record.data for name, record in packed.items()} == {name: one.data for name, one in alone.items()}
+    assert len({record.data for record in finals}) == len({record.seed for record in finals})
 
 
 def test_halving_in_packs_is_tune_s_own_and_leaves_survivors_alone(tmp_path: Path) -> None:
