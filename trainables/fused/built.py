@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -63,9 +64,15 @@ def differences(runs: Sequence[Run]) -> Iterator[str]:
 
 def apart(run: Run, other: Run) -> str:
     """The first difference between two runs that cannot be in one pack."""
-    mine, its = ((*_lines(one), *map(str, shapes(one)[:3]), *_made(one)[0]) for one in (run, other))
+    mine, its = (_all_lines(one) for one in (run, other))
     differing = [line for line in mine if line not in set(its)] or [line for line in its if line not in set(mine)]
-    return differing[0] if differing else "parts in another order"
+    return shorten(differing[0], 200, placeholder=" …") if differing else "parts in another order"
+
+
+def _all_lines(run: Run) -> list[str]:
+    module, loss, metrics = _made(run)
+    rest = [f"loss: {line}" for line in loss] + [f"metrics: {line}" for line in metrics]
+    return [*_lines(run), *map(str, shapes(run)[:3]), *module, *rest]
 
 
 def _made(run: Run) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import is_dataclass, replace
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -18,6 +19,7 @@ from trainables.fused.even_draws import EvenDraws
 from trainables.fused.pack import Pack
 from trainables.fused.program import Program
 from trainables.fused.varied import common
+from trainables.metrics import WholeSet
 from trainables.micro_batch import out_of_memory
 from trainables.precision import FP32, FP64
 from trainables.preparing import prepare
@@ -54,9 +56,10 @@ def otherwise(run: Run) -> str | None:
 
     They go on for two epochs, each of two small batches of different lengths, in double precision, or in single precision where the
     module does not take that; what they draw from torch's global generators is held. None where nothing differs by more
-    than weights moved about as little as rounding moves them make of it, where such runs fail alone, and where they draw what
-    cannot be held. Raises what a pack of them raises.
+    than weights moved about as little as rounding moves them make of it, and where they draw what cannot be held. Metrics of whole
+    sets are left out: each member's are its own. Raises what a pack of them raises.
     """
+    failed = ""
     for precision in (FP64(), FP32()):
         try:
             members = _members(run, replace(run.recipe, precision=precision, split=None, batch_size=_batch(run)))
@@ -66,6 +69,7 @@ def otherwise(run: Run) -> str | None:
         except Exception as error:
             if out_of_memory(error):
                 raise
+            failed = f"a short run of it fails alone ({type(error).__name__}: {error})"
             continue
         if even.missed:
             return None
@@ -78,15 +82,23 @@ def otherwise(run: Run) -> str | None:
         moved = _alone(members, begun, even, by=MOVED[precision.dtype()])
         found = next(_apart(before, alone, packed, near, moved), None)
         return found and f"in a pack {found} is not what it is alone"
-    return None
+    return shorten(failed, 240, placeholder=" …")
 
 
 def _members(run: Run, recipe: Recipe) -> list[Run]:
     """The runs before their first steps."""
     splits = _few(prepare(run.splits, recipe, run.device), _batch(run))
-    return [
-        Run.start(run.task, _own(recipe, number), splits=own, device=run.device) for number, own in enumerate(splits)
-    ]
+    metrics = {
+        name: WholeSet(_nothing) if isinstance(metric, WholeSet) else metric
+        for name, metric in run.task.metrics.items()
+    }
+    task = replace(run.task, metrics=metrics)
+    return [Run.start(task, _own(recipe, number), splits=own, device=run.device) for number, own in enumerate(splits)]
+
+
+def _nothing(output: Tensor, target: Tensor) -> float:  # noqa: ARG001
+    """In the place of a metric that a few samples may not have, as AUC where they are of one class."""
+    return 0.0
 
 
 def _batch(run: Run) -> int:

@@ -17,7 +17,7 @@ from tests.trainables.fused.test_dry import Layered
 from tests.trainables.fused.test_marks import Built
 from tests.trainables.fused.test_rules import Own
 from tests.trainables.small import clusters, recipe, task
-from trainables import BF16, FP32, FP64, SGD, AdamW, Balanced, DropoutRamp, GradientNoise, Recipe, Splits
+from trainables import BF16, FP32, FP64, SGD, AdamW, Balanced, DropoutRamp, GradientNoise, Recipe, Splits, WholeSet
 from trainables.fit import fit
 from trainables.fused.built import differences
 from trainables.fused.dry import refused
@@ -417,3 +417,20 @@ def in_order(seed: int) -> Splits:
 def test_nor_are_samples_that_lie_by_class_and_batches_of_any_size(changes: dict[str, Any]) -> None:
     made: Recipe = recipe(**changes)
     assert refused(started(replace(task, data=in_order), made)) is None
+
+
+def of_both_classes(output: Tensor, target: Tensor) -> float:
+    """A metric that a set of few samples, or of one class, does not have."""
+    if len(target) < 20:
+        raise ValueError("too few samples")
+    return float((output.argmax(1) == target).double().mean())
+
+
+def test_a_metric_of_whole_sets_is_not_asked_of_a_few_samples() -> None:
+    measured = replace(task, metrics={**task.metrics, "both": WholeSet(of_both_classes)})
+    assert refused(started(measured, recipe())) is None
+
+
+def test_what_cannot_be_tried_for_a_few_samples_is_trained_alone() -> None:
+    measured = replace(task, metrics={"accuracy": lambda output, target: torch.tensor(of_both_classes(output, target))})
+    assert refused(started(measured, recipe())) == ("MLP: a short run of it fails alone (ValueError: too few samples)")
