@@ -186,12 +186,12 @@ def count(x: float | None) -> str:
 
 
 def label(x: Scalar) -> str:
-    """A level's or a hole's value: ``64``, ``1e-3``, ``0.05``, ``1e5``, ``none``, ``128 a worker``; other text as it is."""
+    """A level's or a hole's value: ``64``, ``1e-3``, ``0.05``, ``1e5``, ``none``, ``128 a worker``, ``''``; text as it is."""
     if x is None:
         return "none"
     if not isinstance(x, float):
         grows = _PER_WORKER.fullmatch(x) if isinstance(x, str) else None
-        return f"{grows[1]} a worker" if grows else str(x)
+        return f"{grows[1]} a worker" if grows else str(x) or "''"
     if x and math.isfinite(x) and not 0.01 <= abs(x) < 1e5:
         mantissa, exponent = f"{x:.5e}".split("e")
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"

@@ -59,4 +59,4 @@ def _key(level: Mapping[str, Scalar]) -> str:
 
 
 def _plain(level: Mapping[str, Scalar]) -> str:
-    return ", ".join(str(value) for value in level.values()) or "all"
+    return ", ".join(str(value) or "''" for value in level.values()) or "all"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,8 @@ from trainables.tally import Tally, shared
 from trainables.task import Splits, Task
 from trainables.validation.validation import Picking
 from trainables.world import World, idle_parameters
+
+P = TypeVar("P")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -105,7 +108,7 @@ class Run:
         if conflicts := list(_in_order_alone(splits, recipe)):
             raise ConflictError(f"task {task.name}", conflicts)
         splits, dtype = prepare(splits, recipe, device), recipe.precision.dtype()
-        loss = recipe.loss or task.loss
+        recipe, loss = _own_parts(recipe), _own_copy(recipe.loss or task.loss)
         model = recipe.model.adapted(splits.shape(loss)) if isinstance(recipe.model, Adaptable) else recipe.model
         with seeded(device, "init", seeds.init):
             built = model.build()
@@ -302,6 +305,19 @@ class Run:
         }
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": by_group, "param_groups": groups})
+
+
+def _own_parts(recipe: Recipe) -> Recipe:
+    """The recipe with a clip and noise of this run's own: they may remember what they have seen."""
+    return replace(recipe, clip=_own_copy(recipe.clip), noise=_own_copy(recipe.noise))
+
+
+def _own_copy(part: P) -> P:
+    """A copy, or the part itself where it cannot be copied."""
+    try:
+        return copy.deepcopy(part)
+    except Exception:
+        return part
 
 
 def _disagreements(task: Task, recipe: Recipe) -> Iterator[str]:

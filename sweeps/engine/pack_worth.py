@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis import units
 from analysis.records import Stage
 from sweeps.engine.lanes import solo
 from sweeps.engine.pack_sizes import choices
 from sweeps.engine.packing import LEAST, SIZE, all_alone, why_alone
 from sweeps.engine.pools import FEW, Pools
+from trainables.fused.structure import structure
 
 if TYPE_CHECKING:
     from sweeps.engine.spec import Sweep
@@ -63,7 +65,7 @@ def laned(sweep: Sweep, *, at_once: int, say: Callable[[str], None]) -> Laned:
     learned_from = any(map(sweep.learns, sweep.levels()))
     heats = pools.heats_alone(learned_from=learned_from)
     if sweep.lane == "fused":
-        say(f"  {_in_packs(found, share, heats)}")
+        say(f"  {_in_packs(sweep, found, share, heats)}")
         return Laned(sweep=sweep, sizes=sizes)
     taken = gain >= WORTH
     what = f"so they are, as with --lane fused{f'; {heats}' if heats else ''}" if taken else NOT_WORTH
@@ -77,14 +79,28 @@ UNTRIED = {"auto": "each is trained alone", "fused": f"packs have up to {SIZE} m
 """What follows where nothing was found out."""
 
 
-def _in_packs(found: Mapping[str, Choice], share: str, heats: str | None) -> str:
+def _in_packs(sweep: Sweep, found: Mapping[str, Choice], share: str, heats: str | None) -> str:
     """What is made of a sweep whose lane was named; ``heats`` says why those go into none."""
     largest = max(choice.size for choice in found.values())
-    reasons = dict.fromkeys(choice.reason for choice in found.values() if choice.reason)
+    reasons = _reasons(sweep, found)
     if largest == 1:
-        return f"each is trained alone: {'; '.join(reasons) or 'no pack gains a tenth'}"
-    alone = f"; alone: {'; '.join(reasons)}" if reasons else ""
+        why = reasons if len(reasons) < 2 else [f"{', '.join(levels)} ({reason})" for reason, levels in reasons.items()]
+        return f"each is trained alone: {'; '.join(why) or 'no pack gains a tenth'}"
+    why = [f"{', '.join(levels)} ({reason})" for reason, levels in reasons.items()]
+    alone = f"; alone: {', '.join(why)}" if reasons else ""
     return f"in packs of up to {largest}, {share}{alone}{f'; {heats}' if heats else ''}"
+
+
+def _reasons(sweep: Sweep, found: Mapping[str, Choice]) -> dict[str, list[str]]:
+    """Why there is no pack of a structure, and the levels that have it."""
+    reasons: dict[str, list[str]] = {}
+    for level in sweep.levels():
+        for end in range(sweep.ends):
+            choice = found.get(structure(sweep.task, sweep.corner(level, end)))
+            named = reasons.setdefault(choice.reason, []) if choice is not None and choice.reason else []
+            label = units.level(level, sweep.name)
+            named += [label] if label not in named else []
+    return reasons
 
 
 def hopeful(pools: Pools) -> bool:

@@ -52,12 +52,13 @@ def vary(part: nn.Module, *, idle: bool = False) -> None:
     part.forward = _kept if idle else partial(_dropped, part, KINDS[type(part)])
 
 
-def _kept(x: Tensor) -> Tensor:
-    return x
+def _kept(input: Tensor) -> Tensor:  # noqa: A002  # as torch names it
+    return input
 
 
-def _dropped(part: nn.Module, kind: Drop, x: Tensor) -> Tensor:
+def _dropped(part: nn.Module, kind: Drop, input: Tensor) -> Tensor:  # noqa: A002
     """What the layer gives for one member's batch [B, ...]. Raises ValueError for a batch that torch would read in another way."""
+    x = input
     if not part.training:
         return x
     if kind.channels and (x.ndim < 2 if kind.ndim is None else x.ndim != kind.ndim):

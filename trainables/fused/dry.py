@@ -53,15 +53,15 @@ class Step:
     written: Sequence[str] = ()
 
 
-def refused(run: Run) -> str | None:
-    """Why a run's module or loss cannot be computed for several members at once, or not as alone; None where it can.
+def refused(run: Run, *, runs: bool = True) -> str | None:
+    """Why runs like this cannot be trained at once, or not as alone; None where they can. Without ``runs`` a step alone is tried.
 
     Raises what says that there is no memory left.
     """
     name = type(run.recipe.model).__name__
     try:
         with arithmetic(run.recipe), seeded(run.device, "dry"):
-            found = next(_differences(run), None) or otherwise(run)
+            found = next(_differences(run), None) or (otherwise(run) if runs else None)
     except Exception as error:
         if out_of_memory(error):
             raise

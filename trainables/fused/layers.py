@@ -135,15 +135,15 @@ class Padding(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _normed(kind: type[nn.Module], part: nn.Module, x: Tensor) -> Tensor:
+def _normed(kind: type[nn.Module], part: nn.Module, input: Tensor) -> Tensor:  # noqa: A002  # as torch names it
     """A batch norm, in the type of its statistics: left to itself vmap takes no input of another, which autocast gives it."""
-    return cast("Tensor", kind.forward(part, wide(x))).to(x.dtype)
+    return cast("Tensor", kind.forward(part, wide(input))).to(input.dtype)
 
 
-def _looked_up(part: nn.Embedding, x: Tensor) -> Tensor:
+def _looked_up(part: nn.Embedding, input: Tensor) -> Tensor:  # noqa: A002
     """An embedding of which one row learns nothing, written out."""
-    out = functional.embedding(x, part.weight, None, part.max_norm, part.norm_type, part.scale_grad_by_freq)
-    return torch.where(x.eq(part.padding_idx or 0).unsqueeze(-1), out.detach(), out)
+    out = functional.embedding(input, part.weight, None, part.max_norm, part.norm_type, part.scale_grad_by_freq)
+    return torch.where(input.eq(part.padding_idx or 0).unsqueeze(-1), out.detach(), out)
 
 
 def _attended(part: Attention, x: Tensor) -> Tensor:

@@ -100,9 +100,11 @@ def chosen(
         cache, key = cache or Cache.usual(), key_of(run, wanted)
         gains = cache.get(key)
         if gains is None:
-            if (why := refused(run)) is not None:
+            if (why := refused(run, runs=False)) is not None:
                 return Choice(size=1, reason=why)
             gains = measured(run, wanted, clock or clock_of(device))
+            if best(gains) > 1 and (why := refused(run)) is not None:
+                return Choice(size=1, reason=why)
             cache.put(key, gains)
     return Choice(size=best(gains), gains=gains)
 

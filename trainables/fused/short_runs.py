@@ -6,13 +6,14 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from trainables import dropout
 from trainables.fit import epochs
 from trainables.fused.built import differences
 from trainables.fused.even_draws import EvenDraws
@@ -23,23 +24,22 @@ from trainables.metrics import WholeSet
 from trainables.micro_batch import out_of_memory
 from trainables.precision import FP32, FP64
 from trainables.preparing import prepare
+from trainables.recipe import Adaptable
 from trainables.run import Run
 from trainables.task import Splits
 from trainables.telemetry import Meter
 
 if TYPE_CHECKING:
-    from trainables.recipe import Recipe
+    from trainables.recipe import Model, Recipe
     from trainables.task import Tensors
 
 MEMBERS, EPOCHS = 2, 2
 
-BATCH = 16
-"""Samples of a batch, and of a validation or test set, at most: convolutions in double precision are slow."""
+BATCH = 8
+"""Samples of a batch, and of a validation or test set, at most."""
 
-MOVED = {torch.float64: 1e-7, torch.float32: 1e-5}
-"""The share of itself by which each weight is moved to see what rounding may come to: more than rounding moves it, as a module in
-double precision may have a part in single precision.
-"""
+MOVED = {torch.float64: 1e-10, torch.float32: 1e-5}
+"""The share of itself by which each weight is moved to see what rounding may come to: more than rounding moves it."""
 
 NEAR = {torch.float64: 1e-4, torch.float32: 1e-2}
 """What a tensor may be off by, as a share of its own change, and what it comes to, ``TIMES``, where weights are moved."""
@@ -54,46 +54,77 @@ def otherwise(run: Run) -> str | None:
     """What two runs like this one, with seeds, a learning rate and data of their own, have otherwise in a pack than alone, as a
     sentence.
 
-    They go on for two epochs, each of two small batches of different lengths, in double precision, or in single precision where the
-    module does not take that; what they draw from torch's global generators is held. None where nothing differs by more
-    than weights moved about as little as rounding moves them make of it, and where they draw what cannot be held. Metrics of whole
-    sets are left out: each member's are its own. Raises what a pack of them raises.
+    They go on for two epochs, each of two small batches of different lengths, without autocast; what they draw from torch's global
+    generators is held, and where that cannot be done, nothing is dropped. None where nothing differs by more than weights moved
+    about as little as rounding moves them make of it. Metrics of whole sets are left out: each member's are its own. Raises what a
+    pack of them raises.
     """
-    failed = ""
-    for precision in (FP64(), FP32()):
-        try:
-            members = _members(run, replace(run.recipe, precision=precision, split=None, batch_size=_batch(run)))
-            begun = [copy.deepcopy(member.state()) for member in members]
-            even = EvenDraws()
-            alone = _alone(members, begun, even)
-        except Exception as error:
-            if out_of_memory(error):
-                raise
-            failed = f"a short run of it fails alone ({type(error).__name__}: {error})"
-            continue
-        if even.missed:
-            return None
-        if (built := next(differences(members), None)) is not None:
-            return f"no two of its kind can be packed: {built}"
-        near, before = NEAR[precision.dtype()], [_found(member) for member in members]
-        packed = _packed(members, even if even.met else nullcontext())
-        if next(_apart(before, alone, packed, near), None) is None:
-            return None
-        moved = _alone(members, begun, even, by=MOVED[precision.dtype()])
-        found = next(_apart(before, alone, packed, near, moved), None)
-        return found and f"in a pack {found} is not what it is alone"
-    return shorten(failed, 240, placeholder=" …")
+    found, missed = _compared(run)
+    if missed:
+        found, missed = _compared(run, dropping=False)
+    return f"it draws by {', '.join(missed)}, so that it cannot be compared with itself alone" if missed else found
 
 
-def _members(run: Run, recipe: Recipe) -> list[Run]:
+def _compared(run: Run, *, dropping: bool = True) -> tuple[str | None, list[str]]:
+    """What differs, and what was drawn that cannot be held."""
+    even = EvenDraws()
+    try:
+        members = _members(run, dropping=dropping)
+        begun = [copy.deepcopy(member.state()) for member in members]
+        alone = _alone(members, begun, even)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        return shorten(f"a short run of it fails alone ({type(error).__name__}: {error})", 240, placeholder=" …"), []
+    if even.missed:
+        return None, sorted(even.missed)
+    if (built := next(differences(members), None)) is not None:
+        return f"no two of its kind can be packed: {built}", []
+    if even.met and not all(bool(value.isfinite().all()) for found in alone for value in found.values()):
+        return "what it draws cannot be held, so that it cannot be compared with itself alone", []
+    before, dtype = [_found(member) for member in members], members[0].recipe.precision.dtype()
+    packed = _packed(members, even.held() if even.met else nullcontext())
+    if next(_apart(before, alone, packed, NEAR[dtype]), None) is None:
+        return None, []
+    moved = _alone(members, begun, even, by=MOVED[dtype])
+    name = next(_apart(before, alone, packed, NEAR[dtype], moved), None)
+    return name and f"in a pack {name} is not what it is alone", []
+
+
+@dataclass(frozen=True, slots=True)
+class _Adapted:
+    """A model that has its sizes: a few samples may not have all classes."""
+
+    model: Model
+
+    def build(self) -> nn.Module:
+        return self.model.build()
+
+
+def _members(run: Run, *, dropping: bool) -> list[Run]:
     """The runs before their first steps."""
-    splits = _few(prepare(run.splits, recipe, run.device), _batch(run))
+    recipe, model = run.recipe, run.recipe.model
+    if isinstance(model, Adaptable):
+        model = _Adapted(model.adapted(run.splits.shape(run.loss)))
+    recipe = replace(
+        recipe,
+        model=model,
+        precision=recipe.precision if isinstance(recipe.precision, FP64) else FP32(),
+        split=None,
+        batch_size=_batch(run),
+        dropout=recipe.dropout if dropping else None,
+    )
     metrics = {
         name: WholeSet(_nothing) if isinstance(metric, WholeSet) else metric
         for name, metric in run.task.metrics.items()
     }
-    task = replace(run.task, metrics=metrics)
-    return [Run.start(task, _own(recipe, number), splits=own, device=run.device) for number, own in enumerate(splits)]
+    task, splits = replace(run.task, metrics=metrics), _few(prepare(run.splits, recipe, run.device), _batch(run))
+    members = [
+        Run.start(task, _own(recipe, number), splits=own, device=run.device) for number, own in enumerate(splits)
+    ]
+    for member in members if not dropping else ():
+        dropout.apply(member.module, 0.0)
+    return members
 
 
 def _nothing(output: Tensor, target: Tensor) -> float:  # noqa: ARG001
@@ -108,7 +139,7 @@ def _batch(run: Run) -> int:
 def _own(recipe: Recipe, number: int) -> Recipe:
     """What the member of this number is trained by."""
     seeds, optimizer = recipe.seeds, recipe.optimizer
-    if is_dataclass(optimizer):
+    if is_dataclass(optimizer) and any(field.name == "lr" and field.init for field in fields(optimizer)):
         optimizer = replace(optimizer, lr=optimizer.lr * (1 - 0.1 * number))
     seeds = replace(seeds, init=seeds.init + number, order=seeds.order + number)
     return replace(recipe, seed=seeds, optimizer=optimizer)
@@ -145,7 +176,7 @@ def _alone(
         with torch.no_grad():
             for parameter in run.parameters if by else ():
                 parameter.mul_(1 + by * torch.linspace(-1, 1, parameter.numel()).to(parameter).view(parameter.shape))
-        with even:
+        with even.held():
             for epoch in epochs(run):
                 if epoch.epoch == EPOCHS:
                     break

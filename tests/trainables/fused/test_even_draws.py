@@ -26,6 +26,12 @@ DRAWS: dict[str, Callable[[Tensor], Tensor]] = {
     "randperm": lambda x: x[torch.randperm(2)],
     "bernoulli": lambda x: x * torch.bernoulli(torch.tensor([0.1, 0.5, 0.9])),
     "bernoulli_": lambda x: x * torch.empty_like(x).bernoulli_(0.7),
+    "cauchy_": lambda x: x + torch.empty_like(x).cauchy_(1, 2),
+    "log_normal_": lambda x: x + torch.empty_like(x).log_normal_(0, 1),
+    "geometric_": lambda x: x + torch.empty_like(x).geometric_(0.3),
+    "poisson": lambda x: x + torch.poisson(x),
+    "multinomial": lambda x: x + torch.multinomial(x.softmax(-1), 2).sum(-1, keepdim=True),
+    "multinomial, put back": lambda x: x + torch.multinomial(x.softmax(-1), 5, replacement=True).sum(-1, keepdim=True),
     "dropout": lambda x: functional.dropout(x, 0.3),
     "feature dropout": lambda x: functional.dropout1d(x.unsqueeze(0), 0.3)[0],
     "gumbel": lambda x: functional.gumbel_softmax(x),
@@ -75,7 +81,21 @@ def test_a_generator_of_one_s_own_draws_what_it_draws() -> None:
 
 
 def test_what_cannot_be_held_is_named() -> None:
-    with EvenDraws() as even:
-        torch.poisson(torch.ones(3))
+    before, even = torch.manual_seed, EvenDraws()
+    with even.held():
+        torch.binomial(torch.ones(3), torch.ones(3))
         functional.scaled_dot_product_attention(*torch.ones(3, 1, 1, 2, 2))
-    assert [*even.missed] == ["aten.poisson.default"]
+        functional.rrelu(torch.ones(3), training=True)
+        torch.manual_seed(1)
+    assert even.missed >= {"rrelu_with_noise", "manual_seed"}
+    assert not any("attention" in name for name in even.missed)
+    assert torch.manual_seed is before
+
+
+def test_who_draws_until_it_is_something_else_is_stopped() -> None:
+    def drawn() -> None:
+        while float(torch.rand(())) < 0.7:
+            pass
+
+    with pytest.raises(RuntimeError, match="more than 20,000 draws"), EvenDraws():
+        drawn()

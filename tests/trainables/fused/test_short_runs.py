@@ -105,7 +105,7 @@ class Long(Layered):
     """What it does with a batch depends on how many samples it has."""
 
     def middle(self, x: Tensor) -> Tensor:
-        return x[x[:, 0] > 0].mean() + x if len(x) > 8 else x
+        return x[x[:, 0] > 0].mean() + x if len(x) > 6 else x
 
 
 @pytest.mark.parametrize(
@@ -260,6 +260,29 @@ class Averaging(torch.optim.SGD):
         for group in self.param_groups:
             for parameter in group["params"]:
                 parameter.data = parameter.detach() * 0.99
+
+
+class Remembering(Shrinking):
+    """A clip that goes by the norms before."""
+
+    def __init__(self) -> None:
+        self.norms: list[Tensor] = []
+
+    def __call__(self, parameters: Sequence[nn.Parameter]) -> Tensor:
+        norm = torch.stack([self.of(parameter).norm() for parameter in parameters]).norm()
+        self.norms.append(norm)
+        most = torch.stack(self.norms).mean()
+        for parameter in parameters:
+            self.of(parameter).mul_((most / norm).clamp(max=1))
+        return norm
+
+
+def test_a_clip_that_remembers_is_each_run_s_own() -> None:
+    clip = Remembering()
+    members = [recipe(seed=seed, clip=clip) for seed in range(3)]
+    assert refused(started(task, members[0])) is None
+    assert_pack_alike(task, members)
+    assert not clip.norms
 
 
 @pytest.mark.parametrize(
@@ -434,3 +457,73 @@ def test_a_metric_of_whole_sets_is_not_asked_of_a_few_samples() -> None:
 def test_what_cannot_be_tried_for_a_few_samples_is_trained_alone() -> None:
     measured = replace(task, metrics={"accuracy": lambda output, target: torch.tensor(of_both_classes(output, target))})
     assert refused(started(measured, recipe())) == ("MLP: a short run of it fails alone (ValueError: too few samples)")
+
+
+def rare(seed: int) -> Splits:
+    """Many classes, of which few samples have few."""
+    splits = clusters(seed)
+    numbers = torch.arange(len(splits.train[1])) % 50
+    return Splits(train=(splits.train[0], numbers), val=splits.val, test=splits.test)
+
+
+def test_classes_that_a_few_samples_do_not_have_are_no_reason() -> None:
+    assert refused(started(replace(task, data=rare), recipe())) is None
+
+
+HELD: dict[int, Tensor] = {}
+
+
+class Caching(Layered):
+    """A tensor that is kept outside by the length of a batch, in the type of the first one."""
+
+    def middle(self, x: Tensor) -> Tensor:
+        if len(x) not in HELD:
+            HELD[len(x)] = torch.ones(6).to(x)
+        return x @ torch.diag(HELD[len(x)])
+
+
+def test_what_is_tried_leaves_nothing_of_another_type_behind() -> None:
+    single = recipe(model=built(Caching), precision=FP32(), batch_size=8)
+    assert refused(started(task, single)) is None
+    assert {tensor.dtype for tensor in HELD.values()} == {torch.float32}
+
+
+class Named(Layered):
+    """Layers that are called with their input by its name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.drop = nn.BatchNorm1d(6), nn.Dropout(0.1)
+
+    def middle(self, x: Tensor) -> Tensor:
+        out: Tensor = self.drop(input=self.norm(input=x))
+        return out
+
+
+class Seeding(Layered):
+    """A fixed projection, drawn in every pass from a seed, beside noise."""
+
+    def middle(self, x: Tensor) -> Tensor:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            fixed = torch.randn(6).to(x)
+        return x * fixed + 1e-9 * torch.randn_like(x)
+
+
+class Standing(Layered):
+    """Noise of mean 0 and deviation 1, which one number alone has not."""
+
+    def middle(self, x: Tensor) -> Tensor:
+        noise = torch.randn_like(x)
+        return x + (noise - noise.mean()) / noise.std()
+
+
+def test_layers_may_be_called_by_name() -> None:
+    assert why(model=built(Named)) is None
+
+
+@pytest.mark.parametrize(
+    ("make", "said"), [(Seeding, "it draws by manual_seed"), (Standing, "what it draws cannot be held")]
+)
+def test_draws_that_hide_what_is_compared_are_refused(make: Callable[[], nn.Module], said: str) -> None:
+    assert said in str(why(model=built(make)))
