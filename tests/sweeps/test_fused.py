@@ -251,7 +251,8 @@ class Killing:
     after: int = 3
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        calls.append("metric")
+        if len(target) > FEW:
+            calls.append("metric")
         once = Path(self.place) / "done"
         if calls.count("metric") == self.after and not once.exists():
             once.touch()
@@ -266,9 +267,10 @@ class Raising:
     place: str
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        calls.append("loss")
+        if len(target) > FEW:
+            calls.append("loss")
         once = Path(self.place) / "done"
-        if calls.count("loss") > 20 and torch.is_grad_enabled() and not once.exists():
+        if calls.count("loss") > 12 and torch.is_grad_enabled() and not once.exists():
             once.touch()
             raise ValueError("a passing fault")
         return nn.functional.cross_entropy(output, target, reduction="none")
@@ -287,6 +289,9 @@ class RaisingWhenTold:
             raise ValueError("a passing fault")
         return nn.functional.cross_entropy(output, target, reduction="none")
 
+
+FEW = 8
+"""Samples of the batches that are tried before anything is packed, at most."""
 
 calls: list[str] = []
 """Of the process that this file is imported in."""
