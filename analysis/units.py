@@ -140,7 +140,7 @@ def p_value(p: float | None, relation: str = "=") -> str:
         return "p < 0.001"
     decimals = 2 if p >= 0.0995 else 3
     shown = math.floor(p * 10**decimals + 1e-9) / 10**decimals if relation == "≥" else p
-    return f"p {relation} {shown:.{decimals}f}"
+    return f"p {relation if shown < 1 else '='} {shown:.{decimals}f}"  # none is above 1
 
 
 def ratio(x: float | None) -> str:

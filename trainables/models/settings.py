@@ -20,6 +20,9 @@ def counted(owner: str, name: str, value: int | tuple[int, ...] | None, usual: o
     """A conflict where a size (or one of several) is not a whole number from 1; None is a size not given yet."""
     if value is None:
         return
+    if isinstance(value, list):
+        yield f"{owner} {name} {value} is a list; write it as a tuple, {tuple(value)}"
+        return
     given, rule = (value, "must all be") if isinstance(value, tuple) else ((value,), "must be")
     if not all(isinstance(one, int) and one >= 1 for one in given):
         yield f"{owner} {name} {value} {rule} at least 1, in whole numbers; {usual} is usual"

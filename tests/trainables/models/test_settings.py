@@ -15,6 +15,7 @@ from trainables.task import Shape
 
 WRONG: list[tuple[Architecture, str]] = [
     (MLP(widths=(8, 0)), "MLP widths (8, 0) must all be at least 1, in whole numbers; (128, 128) is usual"),
+    (MLP(widths=[32]), "MLP widths [32] is a list; write it as a tuple, (32,)"),  # type: ignore[arg-type]
     (MLP(inputs=0), "MLP inputs 0 must be at least 1"),
     (MLP(outputs=-1), "MLP outputs -1"),
     (MLP(activation="swish"), "MLP activation 'swish' is not known; write one of 'relu', 'gelu'"),  # type: ignore[arg-type]
