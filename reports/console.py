@@ -38,9 +38,11 @@ def plan(
     look: str = "",
     differences: Sequence[tuple[str, str]] = (),
     done: int = 0,
+    kept: str = "",
     console: Console | None = None,
 ) -> None:
-    """What will be run: trials, epochs and about how long; ``done`` trials are there from an earlier command.
+    """What will be run: trials, epochs and about how long; ``done`` trials are there from an earlier command, and
+    ``kept`` says of them what was not asked for.
 
     ``heats`` are those of each level, the longest of ``heat_epochs``. ``lane``, ``room`` and ``budget`` say how trials are
     executed, how many at once and why, and how long, ``look`` that an answer was seen before; empty where there is nothing to
@@ -61,7 +63,7 @@ def plan(
         grid.add_row("heats", f"{sum(heats)} = {sum_of}, up to {_epochs(heat_epochs)} each")
     grid.add_row("finals", f"{len(levels) * seeds} = {len(levels)} x {seeds} seeds, {_epochs(epochs)} each")
     if done:
-        grid.add_row("there already", f"{done} of {trials} trials")
+        grid.add_row("there already", "; ".join(filter(None, [f"{done} of {trials} trials", kept])))
     for name, words in (("look", look), ("lane", lane), ("room", room), ("budget", budget)):
         if words:
             grid.add_row(name, Text(words))

@@ -90,9 +90,10 @@ def _answer(sweep: Sweep, options: command_line.Options) -> int:
     try:
         with _asking(sweep):
             place = room(sweep) if options.fresh or not _done(sweep, folder) else None
+            asked = sweep.seeds
             if not options.fresh:
                 sweep = question.extended(sweep, question.match(folder, sweep), read_ledger(folder))
-            plan.show(sweep, folder, [] if options.fresh else read_ledger(folder), place)
+            plan.show(sweep, folder, [] if options.fresh else read_ledger(folder), place, asked=asked)
             if options.dry_run:
                 return ANSWERED
             uri = _tracking_uri(options)

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from analysis.records import TrialRecord
 
 
-def show(sweep: Sweep, folder: Path, known: Sequence[TrialRecord], room: Room | None) -> None:
-    """What will be run, where, and about how long; what is there already is said. ``room`` None where nothing is left to run."""
+def show(
+    sweep: Sweep, folder: Path, known: Sequence[TrialRecord], room: Room | None, *, asked: int | None = None
+) -> None:
+    """What will be run, where, and about how long; what is there already is said, and that it is more than was ``asked``.
+
+    ``room`` is None where nothing is left to run.
+    """
     from analysis import units
     from reports import console
 
@@ -48,6 +53,9 @@ def show(sweep: Sweep, folder: Path, known: Sequence[TrialRecord], room: Room | 
         measured=left.measured,
         differences=[(entry["path"], entry["value"]) for entry in question.differences(sweep)],
         done=sum(record.status.settled for record in known),
+        kept=f"finals of {sweep.seeds} seeds count, not of {asked}: what was run stays; --fresh begins anew"
+        if asked is not None and asked < sweep.seeds
+        else "",
     )
 
 

@@ -14,7 +14,7 @@ from sweeps.engine.estimate import GROUP_SECONDS, START_SECONDS, TRIAL_SECONDS, 
 from sweeps.engine.estimate import steps as step_count
 from sweeps.engine.job import Job
 from sweeps.engine.lanes.choice import lane_of
-from sweeps.plan import TRIED, lane, look
+from sweeps.plan import TRIED, lane, look, show
 from tests.sweeps.played import play, record
 from tests.sweeps.small import small
 
@@ -113,6 +113,17 @@ def test_another_look_is_told_until_it_was_taken(tmp_path: Path) -> None:
     assert told(9, [9], []) == ""
     (tmp_path / "verdict.json").write_text("{")
     assert look(replace(small(), seeds=9), tmp_path) == ""
+
+
+def test_the_plan_says_that_fewer_seeds_than_are_there_leave_none_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for asked in (4, 6):
+        show(small(seeds=6), tmp_path, play(small(seeds=6), lambda job: record(job, [0.5])), None, asked=asked)
+        said.append(" ".join(capsys.readouterr().out.split()))
+    assert "; finals of 6 seeds count, not of 4: what was run stays; --fresh begins anew" in said[0]
+    assert "seeds count" not in said[1]
 
 
 def test_the_plan_says_that_packs_are_tried_where_enough_trials_are_alike() -> None:
