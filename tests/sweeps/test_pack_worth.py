@@ -218,7 +218,7 @@ def test_a_try_that_shows_no_gain_leaves_trials_alone(monkeypatch: pytest.Monkey
     assert laned(named, at_once=2, say=said.append) == Laned(sweep=named, sizes=dict.fromkeys(planted(sweep), 1))
     assert said[3] == "  each is trained alone: no pack gains a tenth"
     refused = Choice(size=1, reason="Own: vmap cannot take it (RuntimeError)")
-    monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda *_: {"shape": refused})
+    monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda *_: dict.fromkeys(planted(sweep), refused))
     laned(named, at_once=2, say=said.append)
     assert said[5] == "  each is trained alone: Own: vmap cannot take it (RuntimeError)"
     monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda *_: {})  # the try has failed
@@ -226,10 +226,25 @@ def test_a_try_that_shows_no_gain_leaves_trials_alone(monkeypatch: pytest.Monkey
     assert said[7] == "  the try has failed, or no machine was free for it: packs have up to 32 members"
     assert laned(sweep, at_once=2, say=said.append) == Laned(sweep=sweep)
     assert said[9] == "  the try has failed, or no machine was free for it: each is trained alone"
-    both = {"shape": refused, "other": Choice(size=16, gains=GAINS)}
+
+
+def test_what_is_trained_alone_is_named_by_its_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    recipe = Recipe(model=MLP(widths=each((4,), (8,), (16,))), batch_size=16, optimizer=SGD(lr=0.1), epochs=9)
+    sweep = many(recipe=recipe, search=None, resources=Resources(gpus=0), lane="fused")
+    refused = Choice(size=1, reason="MLP: vmap cannot take it (RuntimeError)")
+    first, second, third = (structure(sweep.task, sweep.corner(level, 0)) for level in sweep.levels())
+    both = {first: refused, second: Choice(size=16, gains=GAINS), third: refused}
     monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda *_: both)
-    assert laned(named, at_once=2, say=said.append).sizes == {"shape": 1, "other": 16}
-    assert re.fullmatch(r"  in packs of up to 16, .*; alone: Own: vmap cannot take it \(RuntimeError\)", said[11])
+    assert laned(sweep, at_once=2, say=said.append).sizes == {first: 1, second: 16, third: 1}
+    named = r"alone: \(4,\), \(16,\) \(MLP: vmap cannot take it \(RuntimeError\)\)"
+    assert re.fullmatch(rf"  in packs of up to 16, .*; {named}", said[1])
+    other = {first: refused, second: replace(refused, reason="MLP: it draws"), third: refused}
+    monkeypatch.setattr("sweeps.engine.pack_worth.choices", lambda *_: other)
+    laned(sweep, at_once=2, say=said.append)
+    assert said[3] == (
+        "  each is trained alone: (4,), (16,) (MLP: vmap cannot take it (RuntimeError)); (8,) (MLP: it draws)"
+    )
 
 
 def test_it_is_said_where_heats_go_into_no_pack(monkeypatch: pytest.MonkeyPatch) -> None:
