@@ -162,12 +162,17 @@ class _Reader:
         if isinstance(value, random.Random):
             return f"random {self.text(value.getstate())}"
         held = {**getattr(value, "__dict__", {}), **{name: getattr(value, name, None) for name in _slots(type(value))}}
-        if held:
+        if held or _bare(type(value)):
             return f"{self._kind(type(value))} {self.text(held)}"
         if type(value).__module__ == "numpy":
             with suppress(TypeError):
                 return f"{type(value).__name__} {self.text(torch.as_tensor(value))}"
         return f"{type(value).__qualname__} at {id(value)}"
+
+
+def _bare(kind: type) -> bool:
+    """Whether objects of a class hold nothing but what Python shows: all of it is written in Python."""
+    return all("__module__" in vars(base) and {"__dict__", "__slots__"} & {*vars(base)} for base in kind.__mro__[:-1])
 
 
 def _function_of(value: object) -> object:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ from torch import Tensor, nn
 
 from tests.trainables.fused.alike import started
 from tests.trainables.small import recipe, task
+from trainables import MeanSquaredError
 from trainables.fused.built import differences, shapes
+from trainables.fused.marks import marks_of
 from trainables.fused.structure import structure
 
 
@@ -184,3 +188,26 @@ def test_losses_of_one_name_are_told_apart() -> None:
     runs = [started(task, recipe(loss=weighted(share))) for share in (0.5, 0.7, 0.5)]
     assert shapes(runs[0]) != shapes(runs[1])
     assert shapes(runs[0]) == shapes(runs[2])
+
+
+class Nothing:
+    """It has no settings."""
+
+
+class Numbers(Iterator[int]):
+    """What it holds Python does not show."""
+
+    __slots__ = ("source",)
+
+    def __init__(self) -> None:
+        self.source = count()
+
+    def __next__(self) -> int:
+        return next(self.source)
+
+
+def test_objects_without_settings_are_alike_and_those_that_show_nothing_are_not() -> None:
+    assert marks_of(Nothing()) == marks_of(Nothing())
+    assert marks_of(MeanSquaredError()) == marks_of(copy.deepcopy(MeanSquaredError()))
+    kept = [Numbers(), Numbers(), count(), count()]
+    assert len({marks_of(one) for one in kept}) == 4
